@@ -1,0 +1,40 @@
+"""One file an algorithm; each is a module that satisfies `Algorithm`."""
+
+from typing import Any, Literal, Protocol
+
+from jaxtyping import Array, Float
+
+from softq.algos import sac, sac_discrete
+from softq.types import Action, Batch, Info, Key, Observation, Scalar, Spec
+
+
+class Algorithm(Protocol):
+    """What a loop needs of an algorithm. A module is one."""
+
+    ACTIONS: Literal["continuous", "discrete"]
+    NEEDS: tuple[str, ...]
+    Config: type
+    State: type
+
+    def init(self, key: Key, spec: Spec, cfg: Any) -> Any: ...
+
+    def update(
+        self, key: Key, state: Any, batch: Batch, cfg: Any
+    ) -> tuple[Any, Info]: ...
+
+    def act(
+        self, key: Key, state: Any, obs: Observation, cfg: Any, explore: bool
+    ) -> Action: ...
+
+    def value(
+        self, state: Any, obs: Observation, action: Action, cfg: Any
+    ) -> Float[Array, " n"]: ...
+
+    def entropy(
+        self, key: Key, state: Any, obs: Observation, cfg: Any
+    ) -> Float[Array, " n"]: ...
+
+    def temperature(self, state: Any, cfg: Any) -> Scalar: ...
+
+
+ALGOS: dict[str, Algorithm] = {"sac": sac, "sac_discrete": sac_discrete}

@@ -1,0 +1,1 @@
+"""Data: the replay ring."""

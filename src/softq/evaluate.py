@@ -1,0 +1,93 @@
+"""Evaluation: fresh environments, fixed seeds, greedy and sampled policy apart.
+
+Returns are undiscounted sums over an episode: of the reward (task), of the policy's
+entropy in nats (entropy), and of reward + α · entropy (soft). A deterministic action
+earns no entropy, so the greedy policy has a task return only.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gymnasium
+import jax
+import numpy as np
+
+from softq.algos import Algorithm
+from softq.data import normalize
+from softq.envs.host import episode_seed, spec_of
+from softq.types import Key, SoftqError
+
+# Evaluation draws from streams of its own, so that it never changes a run.
+STREAM = 2**31 - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Returns:
+    """One number an episode; `soft` = task + α · entropy."""
+
+    task: tuple[float, ...]
+    entropy: tuple[float, ...]
+    soft: tuple[float, ...]
+    length: tuple[int, ...]
+
+    def summary(self) -> dict[str, float]:
+        """Mean and standard deviation of the task return, means of the others."""
+        return {
+            "return": float(np.mean(self.task)),
+            "return_std": float(np.std(self.task)),
+            "entropy": float(np.mean(self.entropy)),
+            "soft": float(np.mean(self.soft)),
+            "length": float(np.mean(self.length)),
+        }
+
+
+Chooser = Callable[[Key, Any, Any, Any], tuple[jax.Array, jax.Array, jax.Array]]
+
+
+def chooser(algo: Algorithm, cfg: Any, explore: bool) -> Chooser:
+    """A compiled (key, agent, stats, obs) → actions, entropies, temperature."""
+
+    def choose(
+        key: Key, agent: Any, stats: Any, obs: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        shown = normalize.apply(stats, obs)
+        act_key, entropy_key = jax.random.split(key)
+        action = algo.act(act_key, agent, shown, cfg, explore)
+        nats = algo.entropy(entropy_key, agent, shown, cfg)
+        return action, nats, algo.temperature(agent, cfg)
+
+    return jax.jit(choose)
+
+
+def rollout(
+    choose: Callable[[Key, jax.Array], tuple[Any, Any, Any]],
+    envs: Sequence[gymnasium.Env],
+    seed: int,
+    explore: bool,
+) -> Returns:
+    """One episode in each environment, stepped together; reset seeds from `seed`."""
+    spec, n = spec_of(envs[0]), len(envs)
+    obs = np.zeros((n, *spec.obs_shape), spec.obs_dtype)
+    for index, env in enumerate(envs):
+        first, _ = env.reset(seed=episode_seed(seed, STREAM - index, 0))
+        obs[index] = np.reshape(first, spec.obs_shape)
+    task, nats, soft = np.zeros(n), np.zeros(n), np.zeros(n)
+    length, active, root = np.zeros(n, int), np.ones(n, bool), jax.random.key(seed)
+    for t in range(10**9):
+        chosen = choose(jax.random.fold_in(root, t), jax.numpy.asarray(obs))
+        action, entropy, alpha = (np.asarray(x) for x in chosen)
+        for i in np.flatnonzero(active):
+            raw, reward, terminated, truncated, _ = envs[i].step(spec.to_env(action[i]))
+            obs[i] = np.reshape(raw, spec.obs_shape)
+            bonus = float(entropy[i]) if explore else 0.0
+            task[i] += float(reward)
+            nats[i] += bonus
+            soft[i] += float(reward) + float(alpha) * bonus
+            length[i] += 1
+            active[i] = not (terminated or truncated)
+        if not active.any():
+            break
+    if not np.isfinite(task).all():
+        raise SoftqError("an evaluation episode returned NaN or an infinite reward")
+    return Returns(*(tuple(x.tolist()) for x in (task, nats, soft, length)))

@@ -1,0 +1,1 @@
+"""Loops: generators that yield Progress and know neither logs nor algorithms' names."""

@@ -1,0 +1,42 @@
+"""Several seeds as one program: a leading axis, mapped over by `vmap`."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from softq.types import Key
+
+
+class Seeds(NamedTuple):
+    """Seeds first, first + 1, …; a single one carries no axis and costs nothing."""
+
+    first: int
+    count: int = 1
+
+    @property
+    def all(self) -> range:
+        return range(self.first, self.first + self.count)
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """The leading axes that arrays of this run carry."""
+        return () if self.count == 1 else (self.count,)
+
+    def roots(self) -> Key:
+        """The root key of every seed."""
+        keys = [jax.random.key(seed) for seed in self.all]
+        return jax.numpy.stack(keys) if self.axes else keys[0]
+
+    def lift(self, fn: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Any:
+        """`fn` of one seed as a function of all of them."""
+        return jax.vmap(fn, in_axes, out_axes) if self.axes else fn
+
+    def join(self, rows: Sequence[np.ndarray]) -> np.ndarray:
+        """One array a seed to the array that lifted functions take."""
+        return np.stack(rows) if self.axes else rows[0]
+
+    def split(self, array: np.ndarray) -> np.ndarray:
+        """The inverse of `join`: leading axis = seeds, also for a single one."""
+        return array if self.axes else array[None]
