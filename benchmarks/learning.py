@@ -37,7 +37,7 @@ def main() -> None:
     host, seeds = Host([make(args.env)], args.seed), Seeds(args.seed)
     tests = [make(args.env) for _ in range(10)]
     choosers = {x: evaluate.chooser(algo, cfg, x == "sampled") for x in ("greedy", "sampled")}
-    train = online.start(algo, cfg, options, host.spec, seeds, host.obs)
+    train = online.start(algo, cfg, options, [host], seeds)
     begin = time.time()
     for p in online.run(algo, cfg, options, [host], seeds, train):
         if p.step % args.every:

@@ -1,3 +1,26 @@
-"""softq: maximum-entropy reinforcement learning."""
+"""softq: maximum-entropy reinforcement learning.
+
+    run = softq.train("sac", env="HalfCheetah-v5", steps=1_000_000, out="runs/hc")
+    policy = softq.load("runs/hc")
+    result = softq.evaluate(policy, env="HalfCheetah-v5", episodes=10)
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from softq.api import Policy, Result, Run, evaluate, load, resume, train
+    from softq.types import SoftqError
 
 __version__ = "0.1.0"
+__all__ = [
+    "Policy", "Result", "Run", "SoftqError", "evaluate", "load", "resume", "train",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what is asked for only then, so that `softq --help` need not wait."""
+    if name not in __all__:
+        raise AttributeError(f"module 'softq' has no attribute {name!r}")
+    home = "softq.types" if name == "SoftqError" else "softq.api"
+    return getattr(importlib.import_module(home), name)

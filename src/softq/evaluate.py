@@ -16,6 +16,7 @@ import numpy as np
 from softq.algos import Algorithm
 from softq.data import normalize
 from softq.envs.host import episode_seed, spec_of
+from softq.plan import Plan
 from softq.types import Key, SoftqError
 
 # Evaluation draws from streams of its own, so that it never changes a run.
@@ -66,7 +67,10 @@ def rollout(
     seed: int,
     explore: bool,
 ) -> Returns:
-    """One episode in each environment, stepped together; reset seeds from `seed`."""
+    """One episode in each environment, stepped together; reset seeds from `seed`.
+
+    Raises SoftqError where a reward is NaN or infinite.
+    """
     spec, n = spec_of(envs[0]), len(envs)
     obs = np.zeros((n, *spec.obs_shape), spec.obs_dtype)
     for index, env in enumerate(envs):
@@ -91,3 +95,52 @@ def rollout(
     if not np.isfinite(task).all():
         raise SoftqError("an evaluation episode returned NaN or an infinite reward")
     return Returns(*(tuple(x.tolist()) for x in (task, nats, soft, length)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """The greedy and the sampled policy's episodes."""
+
+    greedy: Returns
+    sampled: Returns
+
+
+class Evaluator:
+    """Evaluates every seed of a run, always on the same episodes."""
+
+    def __init__(self, made: Plan, envs: Sequence[gymnasium.Env]):
+        self.seeds, self.envs = made.seed_range, envs
+        self.choosers = choosers_of(made.module, made.algo)
+
+    def evaluate(self, step: int, train: Any) -> list[dict[str, Any]]:
+        """One record a seed: step, seed, and a summary of each policy's returns."""
+        records: list[dict[str, Any]] = []
+        for k, seed in enumerate(self.seeds.all):
+            pair = (train.agent, train.stats)
+            agent, stats = self.seeds.pick(pair, k)
+            result = judge(self.choosers, agent, stats, self.envs, seed)
+            summaries = {n: getattr(result, n).summary() for n in ("greedy", "sampled")}
+            records.append({"step": step, "seed": seed, **summaries})
+        return records
+
+
+def choosers_of(algo: Algorithm, cfg: Any) -> dict[str, Chooser]:
+    return {n: chooser(algo, cfg, n == "sampled") for n in ("greedy", "sampled")}
+
+
+def judge(
+    choosers: dict[str, Chooser],
+    agent: Any,
+    stats: Any,
+    envs: Sequence[gymnasium.Env],
+    seed: int,
+) -> Result:
+    """An episode of each policy in each environment."""
+
+    def returns(name: str) -> Returns:
+        def choose(key: Key, obs: jax.Array) -> Any:
+            return choosers[name](key, agent, stats, obs)
+
+        return rollout(choose, envs, seed, name == "sampled")
+
+    return Result(returns("greedy"), returns("sampled"))

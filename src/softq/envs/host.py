@@ -33,7 +33,6 @@ class Step(NamedTuple):
     next_obs: np.ndarray
     reward: np.ndarray
     terminated: np.ndarray
-    ended: np.ndarray
     obs: np.ndarray
 
 
@@ -119,48 +118,86 @@ class Episode:
 
     def __init__(self, env: gymnasium.Env, spec: Spec, run_seed: int, index: int):
         self.env, self.spec, self.run_seed, self.index = env, spec, run_seed, index
-        self.episode = -1
-        self.begin()
+        self.begin(0)
 
-    def begin(self) -> np.ndarray:
-        """Starts the next episode and returns its first observation."""
-        self.episode += 1
+    def begin(self, number: int) -> None:
+        """Starts episode `number` from its own seed."""
+        self.number, self.ret = number, 0.0
         self.actions: list[np.ndarray] = []
-        self.ret = 0.0
         self.trace = hashlib.blake2b(digest_size=16)
-        seed = episode_seed(self.run_seed, self.index, self.episode)
-        first, _ = self.env.reset(seed=seed)
+        first, _ = self.env.reset(seed=episode_seed(self.run_seed, self.index, number))
         self.obs = self._read(first, "observation after reset")
-        return self.obs
+        self.trace.update(self.obs.tobytes())
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
-        """One step with a normalised action: (next_obs, reward, terminated, truncated)."""
-        given = self.spec.to_env(action)
-        raw, reward, terminated, truncated, _ = self.env.step(given)
-        reward = float(reward)
+    def advance(self, action: np.ndarray) -> None:
+        """Steps the environment with a normalised action; nothing counts yet."""
+        self.given = self.spec.to_env(action)
+        try:
+            raw, reward, terminated, truncated, _ = self.env.step(self.given)
+        except Exception as error:
+            kind = type(error).__name__
+            raise Failed(f"{self._where()} raised {kind} in step: {error}") from error
         if not np.isfinite(reward):
-            raise NotFinite("reward", self.index, len(self.actions), self.episode)
-        self.actions.append(given)
-        self.obs = self._read(raw, "observation")
+            raise Failed(f"{self._where()} returned a reward that is {reward}")
+        obs = self._read(raw, "observation")
+        self.pending = obs, float(reward), bool(terminated), bool(truncated)
+
+    def commit(self) -> tuple[np.ndarray, float, bool, bool]:
+        """The step that `advance` took becomes part of the episode."""
+        self.obs, reward, *flags = self.pending
+        self.actions.append(self.given)
         self.ret += reward
-        self.trace.update(self.obs.tobytes() + repr((reward, terminated, truncated)).encode())
-        return self.obs, reward, bool(terminated), bool(truncated)
+        self.trace.update(self.obs.tobytes() + repr((reward, *flags)).encode())
+        return self.pending
 
     def _read(self, raw: Any, field: str) -> np.ndarray:
-        obs = np.asarray(raw, self.spec.obs_dtype).reshape(self.spec.obs_shape)
+        obs = np.array(raw, self.spec.obs_dtype).reshape(self.spec.obs_shape)
         if self.spec.obs_dtype == "float32" and not np.isfinite(obs).all():
-            raise NotFinite(field, self.index, len(self.actions), self.episode)
+            bad = int(np.flatnonzero(~np.isfinite(obs.ravel()))[0])
+            raise Failed(
+                f"{self._where()} returned an {field} whose entry {bad} is "
+                f"{obs.ravel()[bad]}"
+            )
         return obs
 
+    def _where(self) -> str:
+        at = f"step {len(self.actions)} of episode {self.number}"
+        return f"environment {self.index} of seed {self.run_seed}, at {at},"
 
-class NotFinite(SoftqError):
-    """An environment returned NaN or an infinity."""
+    def snapshot(self) -> tuple[dict[str, Any], np.ndarray]:
+        """What `restore` needs: a record, and the actions given since the reset."""
+        record = {"number": self.number, "ret": self.ret, "trace": self.trace.hexdigest()}
+        space = self.env.action_space
+        actions = np.asarray(self.actions, space.dtype)
+        return record, actions.reshape(len(self.actions), *space.shape)
 
-    def __init__(self, field: str, index: int, step: int, episode: int):
-        super().__init__(
-            f"environment {index} returned a {field} that is NaN or infinite at step "
-            f"{step} of episode {episode}. The run stops; its checkpoint is kept"
-        )
+    def restore(self, record: dict[str, Any], actions: np.ndarray, longest: int) -> bool:
+        """Replays an episode; False where it cannot be had back, and ends it there.
+
+        The episode is cut (as by a time limit) and the next one begins, where it is
+        longer than `longest` or the environment did not do the same again.
+        """
+        number = int(record["number"])
+        same = len(actions) <= longest
+        if same:
+            self.begin(number)
+            for given in actions:
+                raw, reward, terminated, truncated, _ = self.env.step(self._typed(given))
+                obs = self._read(raw, "observation")
+                self.given = given
+                self.pending = obs, float(reward), bool(terminated), bool(truncated)
+                self.commit()
+            same = self.trace.hexdigest() == record["trace"]
+        if not same:
+            self.begin(number + 1)
+        return same
+
+    def _typed(self, given: np.ndarray) -> Any:
+        return np.int64(given) if self.spec.num_actions else given
+
+
+class Failed(SoftqError):
+    """An environment raised, or returned NaN or an infinity."""
 
 
 class Host:
@@ -171,25 +208,71 @@ class Host:
         self.episodes = [
             Episode(env, self.spec, run_seed, index) for index, env in enumerate(envs)
         ]
-        self.obs = np.stack([e.obs for e in self.episodes])
+        self.consistent = True
+        self._show()
 
-    def step(self, action: np.ndarray) -> tuple[Step, list[tuple[float, int]]]:
+    def advance(self, action: np.ndarray) -> None:
         """Steps every environment with normalised actions (E, …).
 
-        Returns the step and (return, length) of each episode that ended in it.
+        If one of them raises, no episode has changed as far as a snapshot goes.
         """
-        rows, finished = [], []
         for episode, one in zip(self.episodes, action, strict=True):
-            next_obs, reward, terminated, truncated = episode.step(one)
-            ended = terminated or truncated
-            if ended:
+            episode.advance(one)
+
+    def commit(self) -> tuple[Step, list[tuple[float, int]]]:
+        """The step taken, and (return, length) of each episode that ended in it."""
+        self.consistent = False
+        taken = [episode.commit() for episode in self.episodes]
+        finished = []
+        for episode, (_, _, terminated, truncated) in zip(self.episodes, taken, strict=True):
+            if terminated or truncated:
                 finished.append((episode.ret, len(episode.actions)))
-            obs = episode.begin() if ended else next_obs
-            rows.append((next_obs, np.float32(reward), terminated, ended, obs))
-        step = Step(*(np.stack(column) for column in zip(*rows, strict=True)))
-        self.obs = step.obs
-        return step, finished
+                episode.begin(episode.number + 1)
+        self._show()
+        self.consistent = True
+        next_obs, reward, terminated, _ = zip(*taken, strict=True)
+        flags = np.array(terminated, bool)
+        return Step(np.stack(next_obs), np.float32(reward), flags, self.obs), finished
+
+    def snapshot(self) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
+        """Every episode's record and actions, for `restore`."""
+        records, actions = zip(*(e.snapshot() for e in self.episodes), strict=True)
+        return list(records), list(actions)
+
+    def restore(
+        self, records: list[dict[str, Any]], actions: list[np.ndarray], longest: int
+    ) -> bool:
+        """Replays every episode; False where one had to be cut instead."""
+        exact = [
+            episode.restore(record, given, longest)
+            for episode, record, given in zip(self.episodes, records, actions, strict=True)
+        ]
+        self._show()
+        return all(exact)
 
     def close(self) -> None:
         for episode in self.episodes:
             episode.env.close()
+
+    def _show(self) -> None:
+        self.obs = np.stack([episode.obs for episode in self.episodes])
+
+
+def replayable(aged: gymnasium.Env, fresh: gymnasium.Env, steps: int = 30) -> bool:
+    """Whether a used environment, reset with a seed, does what a new one does."""
+    spec, random = spec_of(aged), np.random.default_rng(0)
+    dim = () if spec.num_actions else (spec.action_dim,)
+    most = spec.num_actions or 1
+    draws = random.integers(0, most, steps) if spec.num_actions else None
+    actions = draws if draws is not None else random.uniform(-1, 1, (steps, *dim))
+
+    def trace(env: gymnasium.Env, seed: int) -> str:
+        episode = Episode(env, spec, seed, 0)
+        for action in actions:
+            episode.advance(np.asarray(action))
+            if any(episode.commit()[2:]):
+                break
+        return episode.trace.hexdigest()
+
+    trace(aged, 1)
+    return trace(aged, 2) == trace(fresh, 2)

@@ -40,3 +40,7 @@ class Seeds(NamedTuple):
     def split(self, array: np.ndarray) -> np.ndarray:
         """The inverse of `join`: leading axis = seeds, also for a single one."""
         return array if self.axes else array[None]
+
+    def pick(self, tree: Any, k: int) -> Any:
+        """The k-th seed's part of a state."""
+        return jax.tree.map(lambda x: x[k], tree) if self.axes else tree

@@ -1,0 +1,7 @@
+"""`python -m softq`."""
+
+import sys
+
+from softq.cli import main
+
+sys.exit(main())

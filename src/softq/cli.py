@@ -1,0 +1,269 @@
+"""argv → typed options → `softq.api`. No reinforcement learning here.
+
+What `softq --help` shows imports nothing heavy; a command imports what it needs.
+"""
+
+import dataclasses
+import difflib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+USAGE = """softq: maximum-entropy reinforcement learning
+
+  softq train ALGO --env ID      train online; `softq train ALGO --help` has the options
+  softq resume RUN               continue a run exactly where it stopped
+  softq evaluate RUN             greedy and sampled episodes; task, entropy and soft return
+  softq play RUN --video FILE    film an episode (mp4 or gif)
+  softq export RUN --format F    the policy as onnx or stablehlo, checked against it
+  softq list                     algorithms, softq's own environments, your runs
+
+Example: softq train sac --env softq/Pendulum-v0 --steps 20000
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs a command line; returns the exit code (2: a mistake of the user's)."""
+    args = sys.argv[1:] if argv is None else argv
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(USAGE, end="")
+        return 0
+    if args[0] == "--version":
+        from softq import __version__
+
+        print(__version__)
+        return 0
+    from softq.types import SoftqError
+
+    try:
+        return _command(args[0])(args[1:])
+    except SoftqError as error:
+        print(f"softq: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _command(name: str) -> Callable[[list[str]], int]:
+    if name in COMMANDS:
+        return COMMANDS[name]
+    from softq.types import SoftqError
+
+    near = difflib.get_close_matches(name, COMMANDS, 1, 0.4)
+    hint = f"Did you mean {near[0]}?" if near else "See: softq --help"
+    raise SoftqError(f"there is no command {name}. {hint}")
+
+
+def _parse(kind: Any, args: list[str], prog: str) -> Any:
+    """`args` as the dataclass `kind`; tyro prints its own errors and exits with 2."""
+    import tyro
+
+    return tyro.cli(kind, args=args, prog=prog)
+
+
+def _train(args: list[str]) -> int:
+    from softq import plan
+    from softq.types import SoftqError
+
+    if not args or args[0].startswith("-"):
+        names = ", ".join(plan.ALGOS)
+        if args and args[0] in ("-h", "--help"):
+            print(f"softq train ALGO --env ID [options]\n\nALGO is one of: {names}\n"
+                  "Its options: softq train ALGO --help")  # fmt: skip
+            return 0
+        raise SoftqError(f"train what? Try: softq train sac --env ID. There are: {names}")
+    name = plan.algorithm(args[0])
+    given = _parse(_train_options(name), args[1:], f"softq train {args[0]}")
+    from softq import api
+
+    made = plan.Plan(
+        name, given.env, given.algo, given.loop, given.cadence, given.seed, given.seeds
+    )
+    _cache()
+    run = api.start(made, given.env, given.out or _fresh_folder(made))
+    return _ended(run)
+
+
+def _train_options(name: str) -> type:
+    """The options of `softq train NAME`, its algorithm's beneath `--algo`."""
+    import tyro
+
+    from softq.plan import ALGOS, Cadence
+    from softq.train.step import Options
+
+    flat = tyro.conf.arg(name="")
+    fields: list[Any] = [
+        ("env", str, _doc("The id of a Gymnasium environment.")),
+        ("seed", int, _doc("The first seed.", 0)),
+        ("seeds", int, _doc("How many seeds to train in one program.", 1)),
+        ("out", Path | None, _doc("The run's directory (default: a new one).", None)),
+        ("loop", Annotated[Options, flat], dataclasses.field(default=Options())),
+        ("cadence", Annotated[Cadence, flat], dataclasses.field(default=Cadence())),
+        ("algo", ALGOS[name].Config, dataclasses.field(default=ALGOS[name].Config())),
+    ]
+    documented = [
+        (n, Annotated[t, tyro.conf.arg(help=f.metadata["help"])] if f.metadata else t, f)
+        for n, t, f in fields
+    ]
+    return dataclasses.make_dataclass("Train", documented, frozen=True)
+
+
+def _doc(text: str, default: Any = dataclasses.MISSING) -> Any:
+    return dataclasses.field(default=default, metadata={"help": text})
+
+
+def _fresh_folder(made: Any) -> Path:
+    """runs/<algorithm>-<environment>-<seed>, numbered where that is taken."""
+    env = made.env.replace("/", "-")
+    base = Path("runs") / f"{made.algorithm}-{env}-{made.seed}"
+    names = (base.with_name(f"{base.name}-{n}") for n in range(2, 10**6))
+    return base if not base.exists() else next(p for p in names if not p.exists())
+
+
+def _ended(run: Any) -> int:
+    """Says how a run ended; 128 + the signal that stopped it, as shells do."""
+    if run.stopped:
+        print(f"stopped at step {run.step:,}. Continue with: softq resume {run.path}")
+        return 128 + int(run.stopped)
+    print(f"done: {run.path}")
+    return 0
+
+
+def _cache() -> None:
+    """Compiled programs are kept between runs, so that the second starts faster."""
+    import os
+
+    import jax
+
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR", os.path.join(base, "softq"))
+    if folder:
+        jax.config.update("jax_compilation_cache_dir", folder)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+@dataclasses.dataclass(frozen=True)
+class ResumeOptions:
+    """Continue a run from its newest valid checkpoint."""
+
+    run: Path
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateOptions:
+    """Greedy and sampled episodes of a run's policy in fresh environments."""
+
+    run: Path
+    env: str | None = None
+    """Another environment than the run's own."""
+    episodes: int = 10
+    seed: int = 0
+    """Of the episodes."""
+    checkpoint: str = "last"
+    """last, best, or a step."""
+    json: bool = False
+    """Print one JSON line instead of a table."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PlayOptions:
+    """Film one episode."""
+
+    run: Path
+    video: Path
+    """The file to write, .mp4 or .gif."""
+    env: str | None = None
+    sampled: bool = False
+    """Sample actions instead of taking the greedy ones."""
+    seed: int = 0
+    checkpoint: str = "last"
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportOptions:
+    """The greedy policy as a file that runs without softq."""
+
+    run: Path
+    format: Literal["onnx", "stablehlo"]
+    out: Path | None = None
+    """The file to write (default: policy.onnx or policy.stablehlo in the run)."""
+    checkpoint: str = "last"
+
+
+def _positional(kind: type) -> Any:
+    """The dataclass with its `run` as a positional argument."""
+    import tyro
+
+    hints = {f.name: f.type for f in dataclasses.fields(kind)}
+    kind.__annotations__["run"] = Annotated[hints["run"], tyro.conf.Positional]
+    return dataclasses.dataclass(frozen=True)(kind)
+
+
+def _resume(args: list[str]) -> int:
+    given = _parse(_positional(ResumeOptions), args, "softq resume")
+    from softq import api
+
+    _cache()
+    return _ended(api.resume(given.run))
+
+
+def _load(given: Any) -> tuple[Any, str]:
+    """The policy that options ask for, and the environment to use it in."""
+    from softq import plan
+    from softq.policy import load
+    from softq.types import SoftqError
+
+    which = given.checkpoint
+    if which not in ("last", "best") and not which.isdigit():
+        raise SoftqError(f"--checkpoint is last, best or a step; found {which}")
+    policy = load(given.run, int(which) if which.isdigit() else which)
+    env = getattr(given, "env", None) or plan.read(given.run)[0].env
+    return policy, env
+
+
+def _evaluate(args: list[str]) -> int:
+    given = _parse(_positional(EvaluateOptions), args, "softq evaluate")
+    from softq import api, report
+    from softq.types import SoftqError
+
+    if given.episodes < 1:
+        raise SoftqError(f"--episodes must be more than zero; found {given.episodes}")
+    policy, env = _load(given)
+    result = api.evaluate(policy, env, given.episodes, given.seed)
+    report.show(result, env, given.json)
+    return 0
+
+
+def _play(args: list[str]) -> int:
+    given = _parse(_positional(PlayOptions), args, "softq play")
+    from softq import film
+
+    policy, env = _load(given)
+    seconds, total = film.play(policy, env, given.video, given.seed, given.sampled)
+    print(f"{given.video}: {seconds:.1f} s, return {total:,.1f}")
+    return 0
+
+
+def _export(args: list[str]) -> int:
+    given = _parse(_positional(ExportOptions), args, "softq export")
+    from softq import export
+
+    policy, _ = _load(given)
+    out = given.out or given.run / f"policy.{given.format}"
+    difference = export.export(policy, given.format, out)
+    print(f"{out}: largest difference {difference:.1e} on 10,000 observations")
+    return 0
+
+
+def _list(args: list[str]) -> int:
+    from softq import report
+
+    report.listing(Path("runs"))
+    return 0
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "train": _train, "resume": _resume, "evaluate": _evaluate, "play": _play,
+    "export": _export, "list": _list,
+}  # fmt: skip

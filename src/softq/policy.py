@@ -1,0 +1,122 @@
+"""A trained policy as a function: observations in, actions in the environment's units."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from softq import checkpoint, evaluate, plan, report
+from softq.algos import Algorithm
+from softq.data import normalize
+from softq.envs import device_env
+from softq.train import ondevice, online
+from softq.types import Key, SoftqError, Spec
+
+
+class Policy:
+    """`policy(obs)` is the greedy action, `policy(obs, key=key)` a sampled one.
+
+    `obs` is one observation of the environment's shape, or a batch of them along a
+    leading axis; actions are NumPy arrays in the environment's own units. A wrong
+    shape raises SoftqError.
+    """
+
+    def __init__(
+        self, algo: Algorithm, cfg: Any, spec: Spec, agent: Any, stats: Any = None
+    ):
+        self.algo, self.cfg, self.spec = algo, cfg, spec
+        self.agent, self.stats = agent, stats
+        self.choosers = evaluate.choosers_of(algo, cfg)
+        self._value = jax.jit(
+            lambda agent, stats, obs, action: algo.value(
+                agent, normalize.apply(stats, obs), action, cfg
+            )
+        )
+
+    @classmethod
+    def of_train(cls, made: plan.Plan, spec: Spec, train: Any, k: int = 0) -> "Policy":
+        """The policy of the k-th seed of a run's state."""
+        agent, stats = made.seed_range.pick((train.agent, train.stats), k)
+        return cls(made.module, made.algo, spec, agent, stats)
+
+    def __call__(self, obs: Any, key: Key | None = None) -> np.ndarray:
+        batch, single = self._batch(obs)
+        choose = self.choosers["greedy" if key is None else "sampled"]
+        drawn = jax.random.key(0) if key is None else key
+        action = self.spec.to_env(np.asarray(choose(drawn, self.agent, self.stats, batch)[0]))
+        return action[0] if single else action
+
+    def value(self, obs: Any, action: Any) -> np.ndarray:
+        """Q(obs, action) in reward units; `action` in the environment's units."""
+        batch, single = self._batch(obs)
+        given = np.asarray(action)[None] if single else np.asarray(action)
+        inner = jnp.asarray(self.spec.from_env(given))
+        shape = () if self.spec.num_actions else (self.spec.action_dim,)
+        if inner.shape != (batch.shape[0], *shape):
+            raise SoftqError(
+                f"an action for {batch.shape[0]} observation(s) has shape {given.shape}; "
+                f"this policy's actions have shape {shape}"
+            )
+        q = np.asarray(self._value(self.agent, self.stats, batch, inner))
+        return q[0] if single else q
+
+    def _batch(self, obs: Any) -> tuple[jax.Array, bool]:
+        """Observations with a leading axis, and whether there was only one."""
+        shape = self.spec.obs_shape
+        array = np.asarray(obs, self.spec.obs_dtype)
+        if array.shape == shape:
+            return jnp.asarray(array[None]), True
+        if array.shape[1:] == shape:
+            return jnp.asarray(array), False
+        raise SoftqError(
+            f"an observation has shape {array.shape}; this policy takes {shape}, "
+            f"or a batch of them"
+        )
+
+
+def load(
+    run: str | Path, which: Literal["last", "best"] | int = "last", seed: int | None = None
+) -> Policy:
+    """The policy of a run: its last, its best or a given checkpoint.
+
+    `seed` picks one of several seeds (default: the first). Raises SoftqError where
+    the run or the checkpoint is missing or damaged.
+    """
+    path = Path(run)
+    made, spec, _ = plan.read(path)
+    step = _choose(path, which)
+    train = checkpoint.load(path, step, template(made, spec), replay=False)
+    seeds = made.seed_range.all
+    if seed is not None and seed not in seeds:
+        raise SoftqError(f"{run} has seeds {seeds[0]} to {seeds[-1]}; found {seed}")
+    return Policy.of_train(made, spec, train, 0 if seed is None else seeds.index(seed))
+
+
+def _choose(run: Path, which: str | int) -> int:
+    if which == "best":
+        which = report.best_step(report.evaluations(run)) or "last"
+    if which == "last":
+        for step in checkpoint.newest(run, replay=False):
+            return step
+        raise SoftqError(f"{run} has no checkpoint that can be read")
+    if int(which) not in checkpoint.steps(run):
+        have = ", ".join(f"{s:,}" for s in checkpoint.steps(run)) or "none"
+        raise SoftqError(f"{run} has no checkpoint at step {which}; it has: {have}")
+    return int(which)
+
+
+def template(made: plan.Plan, spec: Spec) -> Any:
+    """Shapes and dtypes of a run's state, without making it."""
+    return jax.eval_shape(lambda: fresh(made, spec))
+
+
+def fresh(made: plan.Plan, spec: Spec) -> Any:
+    """A run's state at step 0, for environments whose first observations are zero."""
+    seeds = made.seed_range
+    device = device_env(made.env)
+    if device is not None:
+        return ondevice.start(made.module, made.algo, made.loop, device, seeds)
+    obs = jnp.zeros((*seeds.axes, made.loop.num_envs, *spec.obs_shape), spec.obs_dtype)
+    return online.start(made.module, made.algo, made.loop, spec, seeds, obs)
