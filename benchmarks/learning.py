@@ -15,9 +15,9 @@ import jax
 import numpy as np
 from safetensors.numpy import save_file
 
-from softq import evaluate
 from softq.algos import ALGOS
 from softq.envs import Host, make
+from softq.evaluate import chooser, rollout
 from softq.train import online
 from softq.train.seeds import Seeds
 
@@ -36,8 +36,8 @@ def main() -> None:
     cfg, options = algo.Config(), online.Options(steps=args.steps)
     host, seeds = Host([make(args.env)], args.seed), Seeds(args.seed)
     tests = [make(args.env) for _ in range(10)]
-    choosers = {x: evaluate.chooser(algo, cfg, x == "sampled") for x in ("greedy", "sampled")}
-    train = online.start(algo, cfg, options, [host], seeds)
+    choosers = {x: chooser(algo, cfg, x == "sampled") for x in ("greedy", "sampled")}
+    train = online.start(algo, cfg, options, host.spec, seeds, host.obs)
     begin = time.time()
     for p in online.run(algo, cfg, options, [host], seeds, train):
         if p.step % args.every:
@@ -45,7 +45,7 @@ def main() -> None:
         record: dict[str, object] = {"step": p.step, "wall_s": round(time.time() - begin, 1)}
         for name, choose in choosers.items():
             agent, stats = p.train.agent, p.train.stats
-            returns = evaluate.rollout(
+            returns = rollout(
                 lambda k, o, c=choose, a=agent, s=stats: c(k, a, s, o),
                 tests, args.seed, name == "sampled",
             )  # fmt: skip

@@ -6,6 +6,8 @@
 """
 
 import importlib
+import sys
+import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,3 +26,17 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'softq' has no attribute {name!r}")
     home = "softq.types" if name == "SoftqError" else "softq.api"
     return getattr(importlib.import_module(home), name)
+
+
+class _Face(types.ModuleType):
+    """`softq.train` and `softq.evaluate` are functions, and also where code lives.
+
+    Importing `softq.train.online` would put the package in the function's place; as
+    properties the functions stay (write `from softq.train import …` for the code).
+    """
+
+    train = property(lambda _: __getattr__("train"), lambda *_: None)
+    evaluate = property(lambda _: __getattr__("evaluate"), lambda *_: None)
+
+
+sys.modules[__name__].__class__ = _Face

@@ -89,7 +89,7 @@ def write(path: Path, content: bytes) -> None:
 
 
 def _write_tensors(path: Path, leaves: dict[str, Any]) -> str:
-    arrays = {name: np.ascontiguousarray(jax.device_get(x)) for name, x in leaves.items()}
+    arrays = {name: np.asarray(jax.device_get(x), order="C") for name, x in leaves.items()}
     content = save_tensors(arrays)
     write(path, content)
     return hashlib.sha256(content).hexdigest()

@@ -3,12 +3,11 @@
 What `softq --help` shows imports nothing heavy; a command imports what it needs.
 """
 
-import dataclasses
 import difflib
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 USAGE = """softq: maximum-entropy reinforcement learning
 
@@ -63,7 +62,7 @@ def _parse(kind: Any, args: list[str], prog: str) -> Any:
 
 
 def _train(args: list[str]) -> int:
-    from softq import plan
+    from softq import options, plan
     from softq.types import SoftqError
 
     if not args or args[0].startswith("-"):
@@ -74,7 +73,7 @@ def _train(args: list[str]) -> int:
             return 0
         raise SoftqError(f"train what? Try: softq train sac --env ID. There are: {names}")
     name = plan.algorithm(args[0])
-    given = _parse(_train_options(name), args[1:], f"softq train {args[0]}")
+    given = _parse(options.train(name), args[1:], f"softq train {args[0]}")
     from softq import api
 
     made = plan.Plan(
@@ -83,34 +82,6 @@ def _train(args: list[str]) -> int:
     _cache()
     run = api.start(made, given.env, given.out or _fresh_folder(made))
     return _ended(run)
-
-
-def _train_options(name: str) -> type:
-    """The options of `softq train NAME`, its algorithm's beneath `--algo`."""
-    import tyro
-
-    from softq.plan import ALGOS, Cadence
-    from softq.train.step import Options
-
-    flat = tyro.conf.arg(name="")
-    fields: list[Any] = [
-        ("env", str, _doc("The id of a Gymnasium environment.")),
-        ("seed", int, _doc("The first seed.", 0)),
-        ("seeds", int, _doc("How many seeds to train in one program.", 1)),
-        ("out", Path | None, _doc("The run's directory (default: a new one).", None)),
-        ("loop", Annotated[Options, flat], dataclasses.field(default=Options())),
-        ("cadence", Annotated[Cadence, flat], dataclasses.field(default=Cadence())),
-        ("algo", ALGOS[name].Config, dataclasses.field(default=ALGOS[name].Config())),
-    ]
-    documented = [
-        (n, Annotated[t, tyro.conf.arg(help=f.metadata["help"])] if f.metadata else t, f)
-        for n, t, f in fields
-    ]
-    return dataclasses.make_dataclass("Train", documented, frozen=True)
-
-
-def _doc(text: str, default: Any = dataclasses.MISSING) -> Any:
-    return dataclasses.field(default=default, metadata={"help": text})
 
 
 def _fresh_folder(made: Any) -> Path:
@@ -143,65 +114,10 @@ def _cache() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
-@dataclasses.dataclass(frozen=True)
-class ResumeOptions:
-    """Continue a run from its newest valid checkpoint."""
-
-    run: Path
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluateOptions:
-    """Greedy and sampled episodes of a run's policy in fresh environments."""
-
-    run: Path
-    env: str | None = None
-    """Another environment than the run's own."""
-    episodes: int = 10
-    seed: int = 0
-    """Of the episodes."""
-    checkpoint: str = "last"
-    """last, best, or a step."""
-    json: bool = False
-    """Print one JSON line instead of a table."""
-
-
-@dataclasses.dataclass(frozen=True)
-class PlayOptions:
-    """Film one episode."""
-
-    run: Path
-    video: Path
-    """The file to write, .mp4 or .gif."""
-    env: str | None = None
-    sampled: bool = False
-    """Sample actions instead of taking the greedy ones."""
-    seed: int = 0
-    checkpoint: str = "last"
-
-
-@dataclasses.dataclass(frozen=True)
-class ExportOptions:
-    """The greedy policy as a file that runs without softq."""
-
-    run: Path
-    format: Literal["onnx", "stablehlo"]
-    out: Path | None = None
-    """The file to write (default: policy.onnx or policy.stablehlo in the run)."""
-    checkpoint: str = "last"
-
-
-def _positional(kind: type) -> Any:
-    """The dataclass with its `run` as a positional argument."""
-    import tyro
-
-    hints = {f.name: f.type for f in dataclasses.fields(kind)}
-    kind.__annotations__["run"] = Annotated[hints["run"], tyro.conf.Positional]
-    return dataclasses.dataclass(frozen=True)(kind)
-
-
 def _resume(args: list[str]) -> int:
-    given = _parse(_positional(ResumeOptions), args, "softq resume")
+    from softq import options
+
+    given = _parse(options.ResumeOptions, args, "softq resume")
     from softq import api
 
     _cache()
@@ -223,7 +139,9 @@ def _load(given: Any) -> tuple[Any, str]:
 
 
 def _evaluate(args: list[str]) -> int:
-    given = _parse(_positional(EvaluateOptions), args, "softq evaluate")
+    from softq import options
+
+    given = _parse(options.EvaluateOptions, args, "softq evaluate")
     from softq import api, report
     from softq.types import SoftqError
 
@@ -236,7 +154,9 @@ def _evaluate(args: list[str]) -> int:
 
 
 def _play(args: list[str]) -> int:
-    given = _parse(_positional(PlayOptions), args, "softq play")
+    from softq import options
+
+    given = _parse(options.PlayOptions, args, "softq play")
     from softq import film
 
     policy, env = _load(given)
@@ -246,7 +166,9 @@ def _play(args: list[str]) -> int:
 
 
 def _export(args: list[str]) -> int:
-    given = _parse(_positional(ExportOptions), args, "softq export")
+    from softq import options
+
+    given = _parse(options.ExportOptions, args, "softq export")
     from softq import export
 
     policy, _ = _load(given)

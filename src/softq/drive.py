@@ -69,19 +69,18 @@ class Driver:
     ):  # fmt: skip
         self.plan, self.source, self.out = made, source, out
         self.on_progress, self.exact = on_progress, True
+        self.resumed = resumed
         self.sinks: list[log.Sink] = []
         self.files: log.Jsonl | None = None
-        if out is not None:
-            self._open(out, resumed)
         self.meter = log.Meter(made.seed_range.all, time.time() - process_age())
         if resumed is not None:
             self.meter.restore(resumed["meter"])
-        self.evaluations = report.evaluations(out) if out is not None else []
+        self.evaluations: list[dict[str, Any]] = []
         self.evaluator = self._evaluator(env)
         self.last: Progress | None = None
 
-    def _open(self, out: Path, resumed: dict[str, Any] | None) -> None:
-        made, offsets = self.plan, None if resumed is None else resumed["logs"]
+    def _open(self, out: Path) -> None:
+        made, offsets = self.plan, self.resumed["logs"] if self.resumed else None
         title = f"{made.algorithm} on {made.env}  →  {out}"
         self.files = log.Jsonl(out, offsets)
         self.sinks.append(self.files)
@@ -90,6 +89,7 @@ class Driver:
         if made.cadence.wandb:
             self.sinks.append(log.Wandb(out, dataclasses.asdict(made)))
         self.sinks.append(log.screen(title, made.loop.steps))
+        self.evaluations = report.evaluations(out)
 
     def _evaluator(self, env: EnvLike) -> Evaluator | None:
         cadence = self.plan.cadence
@@ -105,6 +105,8 @@ class Driver:
     def drive(self, train: Any, step: int) -> Run:
         """Runs to the end, or to a signal, a callback's word or a failure."""
         try:
+            if self.out is not None:
+                self._open(self.out)
             with Stop() as stop:
                 self._loop(train, step, stop)
             train, step = self._state(train, step)

@@ -11,7 +11,7 @@ import sys
 import time
 from collections import deque
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol, TextIO, runtime_checkable
 
 import numpy as np
 from rich.console import Console
@@ -25,6 +25,7 @@ from softq.types import Episode, SoftqError
 TIMING = ("wall_s", "steps_per_s", "first_update_s")
 
 
+@runtime_checkable
 class Sink(Protocol):
     """Somewhere that records go."""
 

@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softq import checkpoint, evaluate, plan, report
+from softq import checkpoint, plan, report
 from softq.algos import Algorithm
 from softq.data import normalize
 from softq.envs import device_env
+from softq.evaluate import choosers_of
 from softq.train import ondevice, online
 from softq.types import Key, SoftqError, Spec
 
@@ -28,7 +29,7 @@ class Policy:
     ):
         self.algo, self.cfg, self.spec = algo, cfg, spec
         self.agent, self.stats = agent, stats
-        self.choosers = evaluate.choosers_of(algo, cfg)
+        self.choosers = choosers_of(algo, cfg)
         self._value = jax.jit(
             lambda agent, stats, obs, action: algo.value(
                 agent, normalize.apply(stats, obs), action, cfg

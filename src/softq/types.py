@@ -2,6 +2,7 @@
 
 import dataclasses
 import typing
+from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple, TypeVar, dataclass_transform
 
 import jax
@@ -52,20 +53,23 @@ class Spec:
     def action_dim(self) -> int:
         return len(self.low)
 
-    def to_env(self, action: np.ndarray) -> np.ndarray:
+    def to_env(self, action: Any) -> Any:
         """Normalised actions (..., d) to the Box's units; indices to its labels."""
         if self.num_actions:
             return action.astype(np.int64) + self.action_start
-        low, high = np.float32(self.low), np.float32(self.high)
+        low, high = self._bounds()
         scaled = low + (np.float32(0.5) * (action + np.float32(1))) * (high - low)
         return np.clip(scaled, low, high)
 
-    def from_env(self, action: np.ndarray) -> np.ndarray:
+    def from_env(self, action: Any) -> Any:
         """The inverse of `to_env`: actions in the Box's units to [-1, 1]."""
         if self.num_actions:
-            return (action - self.action_start).astype(np.int32)
-        low, high = np.float32(self.low), np.float32(self.high)
+            return (np.asarray(action) - self.action_start).astype(np.int32)
+        low, high = self._bounds()
         return np.float32(2) * (action.astype(np.float32) - low) / (high - low) - 1
+
+    def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.asarray(self.low, np.float32), np.asarray(self.high, np.float32)
 
 
 class Episode(NamedTuple):
@@ -106,7 +110,20 @@ def config(cls: type[T]) -> type[T]:
     hints = typing.get_type_hints(cls)
     knobs = [f.name for f in dataclasses.fields(made) if _is_knob(hints[f.name])]
     static = [f.name for f in dataclasses.fields(made) if f.name not in knobs]
-    return jax.tree_util.register_dataclass(made, knobs, static)
+
+    def flatten(cfg: T) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
+        leaves = [(jax.tree_util.GetAttrKey(name), getattr(cfg, name)) for name in knobs]
+        return leaves, tuple(getattr(cfg, name) for name in static)
+
+    def unflatten(structure: tuple[Any, ...], leaves: Iterable[Any]) -> T:
+        # Not through __init__, whose types are the user's: a leaf may be an array.
+        cfg = object.__new__(made)
+        for name, value in zip([*knobs, *static], [*leaves, *structure], strict=True):
+            object.__setattr__(cfg, name, value)
+        return cfg
+
+    jax.tree_util.register_pytree_with_keys(made, flatten, unflatten)
+    return made
 
 
 def _is_knob(hint: Any) -> bool:

@@ -1,6 +1,10 @@
-"""What every algorithm in `ALGOS` must keep; a new one is tested by being there."""
+"""What every algorithm in `ALGOS` must keep; a new one is tested by being there.
+
+These tests compile much and compute little, so they compile without optimisation.
+"""
 
 import dataclasses
+import functools
 import typing
 
 import jax
@@ -13,6 +17,7 @@ from softq.types import Batch, Spec, cast_knobs
 
 N = 16
 UPDATES = 4
+QUICK = {"xla_backend_optimization_level": 0}
 
 SHAPES = {"vector": ((3,), "float32"), "image": ((8, 8, 2), "uint8")}
 
@@ -52,7 +57,7 @@ def knobs(name):
 
 
 def small(name, **changes):
-    hidden = {"hidden": (16, 16)} if "hidden" in fields(name) else {}
+    hidden = {"hidden": (8, 8)} if "hidden" in fields(name) else {}
     return ALGOS[name].Config(**{**hidden, **changes})
 
 
@@ -99,21 +104,35 @@ def batch_for(spec, seed=0, scale=1.0):
     )
 
 
-def learn(name, key, cfg, batch, updates=UPDATES):
-    """The state after some updates from a fresh start, traceable in key and cfg."""
-    algo, init_key = ALGOS[name], jax.random.fold_in(key, 0)
-    kind = "image" if batch.obs.ndim == 4 else "vector"
-    state = algo.init(init_key, spec_for(name, kind), cfg)
-    for step in range(updates):
-        state, info = algo.update(jax.random.fold_in(key, step + 1), state, batch, cfg)
-    return state, info
+@functools.cache
+def compiled_update(name, in_axes=None):
+    fn = ALGOS[name].update
+    mapped = fn if in_axes is None else jax.vmap(fn, in_axes)
+    return jax.jit(mapped, compiler_options=QUICK)
+
+
+@functools.cache
+def fresh(name, cfg, kind="vector", seed=0):
+    return ALGOS[name].init(jax.random.key(seed), spec_for(name, kind), cast_knobs(cfg))
 
 
 def learned(name, cfg=None, kind="vector", seed=0, updates=UPDATES, scale=1.0):
-    cfg = cast_knobs(small(name) if cfg is None else cfg)
+    """State and info after some updates on one batch; the batch; the cast config."""
+    cfg = small(name) if cfg is None else cfg
     batch = batch_for(spec_for(name, kind), scale=scale)
-    run = jax.jit(lambda key, c, b: learn(name, key, c, b, updates))
-    return *run(jax.random.key(seed), cfg, batch), batch, cfg
+    state, info, cast = fresh(name, cfg, kind, seed), {}, cast_knobs(cfg)
+    for step in range(updates):
+        key = jax.random.key(1000 * seed + step)
+        state, info = compiled_update(name)(key, state, batch, cast)
+    return state, info, batch, cast
+
+
+def stack(trees):
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def take(tree, index):
+    return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
 def shown(name, state, batch, cfg):
@@ -169,72 +188,60 @@ def test_a_config_hashes_and_its_knobs_are_its_leaves(name):
         assert (leaf.shape, leaf.dtype) == ((), jnp.float32)
 
 
-@pytest.mark.parametrize("kind", SHAPES)
 @every()
-def test_update_and_act_compile_once_whatever_the_knobs(name, kind):
-    algo, spec, traces = ALGOS[name], spec_for(name, kind), {"update": 0, "act": 0}
+def test_update_and_act_compile_once_whatever_the_knobs_and_may_donate(name):
+    algo, spec, traces = ALGOS[name], spec_for(name), {"update": 0, "act": 0}
 
-    @jax.jit
+    @functools.partial(jax.jit, donate_argnums=1, compiler_options=QUICK)
     def update(key, state, batch, cfg):
         traces["update"] += 1
         return algo.update(key, state, batch, cfg)
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=QUICK)
     def act(key, state, obs, cfg):
         traces["act"] += 1
         return algo.act(key, state, obs, cfg, True)
 
-    given = {field: other(name, field) for field in knobs(name)}
+    given = {knob: other(name, knob) for knob in knobs(name)}
     state = algo.init(jax.random.key(0), spec, small(name, **given))
     for step in range(3):
-        scaled = {field: value * 0.9**step for field, value in given.items()}
+        scaled = {knob: value * 0.9**step for knob, value in given.items()}
         cfg, key = cast_knobs(small(name, **scaled)), jax.random.key(step)
         state, _ = update(key, state, batch_for(spec, seed=step), cfg)
         act(key, state, batch_for(spec).obs, cfg)
     assert traces == {"update": 1, "act": 1}
+    assert_finite(state)
 
 
 @pytest.mark.parametrize("kind", SHAPES)
 @every()
 def test_the_state_keeps_its_structure_shapes_and_dtypes(name, kind):
-    spec, cfg = spec_for(name, kind), cast_knobs(small(name))
-    first = ALGOS[name].init(jax.random.key(0), spec, cfg)
+    first = fresh(name, small(name), kind)
     later, info, _, _ = learned(name, kind=kind)
     assert signature(first) == signature(later)
     assert {(x.shape, x.dtype) for x in info.values()} == {((), jnp.dtype("float32"))}
 
 
-@every()
-def test_the_state_is_arrays_only_and_not_the_same_array_twice(name):
-    state = ALGOS[name].init(jax.random.key(0), spec_for(name), small(name))
-    leaves = jax.tree.leaves(state)
-    assert leaves
-    assert all(isinstance(leaf, jax.Array) for leaf in leaves)
-    addresses = [leaf.unsafe_buffer_pointer() for leaf in leaves if leaf.size]
+def assert_no_array_twice(tree):
+    addresses = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(tree)]
     assert len(set(addresses)) == len(addresses)
 
 
 @every()
-def test_the_state_of_a_compiled_init_can_be_donated_to_update(name):
-    algo, spec, cfg = ALGOS[name], spec_for(name), cast_knobs(small(name))
-    init = jax.jit(lambda key, c: algo.init(key, spec, c))
-    update = jax.jit(algo.update, donate_argnums=1)
-    state = init(jax.random.key(0), cfg)
-    for step in range(2):
-        state, _ = update(jax.random.key(step), state, batch_for(spec), cfg)
-    assert_finite(state)
+def test_the_state_is_arrays_only_and_none_of_them_twice(name):
+    state = fresh(name, small(name))
+    assert jax.tree.leaves(state)
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(state))
+    assert_no_array_twice(state)
 
 
 @every()
 def test_a_target_starts_as_a_copy_of_what_it_follows(name):
     if "target" not in ALGOS[name].State._fields:
         pytest.skip("no target network")
-    state = ALGOS[name].init(jax.random.key(0), spec_for(name), small(name))
+    state = fresh(name, small(name))
     assert equal(state.target, state.critic)
-    for copy, origin in zip(
-        jax.tree.leaves(state.target), jax.tree.leaves(state.critic), strict=True
-    ):
-        assert copy.unsafe_buffer_pointer() != origin.unsafe_buffer_pointer()
+    assert_no_array_twice((state.target, state.critic))
 
 
 @pytest.mark.parametrize("kind", SHAPES)
@@ -247,10 +254,19 @@ def test_states_infos_and_outputs_are_finite(name, scale, kind):
 
 
 @every()
-def test_init_and_update_are_bit_equal_under_one_key_and_init_differs_under_two(name):
-    (one, *_), (same, *_), (different, *_) = (learned(name, seed=s) for s in (0, 0, 1))
+def test_init_is_bit_equal_under_one_key_and_differs_under_two(name):
+    spec, cfg = spec_for(name), cast_knobs(small(name))
+    one, same, different = (
+        ALGOS[name].init(jax.random.key(seed), spec, cfg) for seed in (0, 0, 1)
+    )
     assert equal(one, same)
     assert not equal(one, different)
+
+
+@every()
+def test_updates_are_bit_equal_under_one_key(name):
+    one, same = learned(name), learned(name)
+    assert equal(one, same)
 
 
 @every()
@@ -319,31 +335,54 @@ def test_value_depends_on_the_observation_and_on_the_action(name):
     assert not np.allclose(value, moved, atol=1e-6)
 
 
+def knob_groups(name):
+    """Knobs that can be set at once: all numbers, and each that replaces a None."""
+    config = ALGOS[name].Config()
+    optional = [knob for knob in knobs(name) if getattr(config, knob) is None]
+    return [",".join(k for k in knobs(name) if k not in optional), *optional]
+
+
 @every()
-def test_seeds_under_vmap_equal_separate_runs(name):
-    keys = [jax.random.key(seed) for seed in range(3)]
+def test_init_under_vmap_over_seeds_and_knobs_equals_separate_inits(name):
+    given = {knob: other(name, knob) for knob in knobs(name)}
+    halved = {knob: 0.5 * value for knob, value in given.items()}
+    cfgs = [small(name, **given), small(name, **halved)]
+    keys = jnp.stack([jax.random.key(seed) for seed in range(2)])
+    init = jax.vmap(lambda key, cfg: ALGOS[name].init(key, spec_for(name), cfg))
+    stacked = stack([cast_knobs(cfg) for cfg in cfgs])
+    states = jax.jit(init, compiler_options=QUICK)(keys, stacked)
+    assert_no_array_twice(states)
+    for seed, cfg in enumerate(cfgs):
+        assert_close(take(states, seed), fresh(name, cfg, seed=seed))
+
+
+@every()
+def test_updates_of_seeds_under_vmap_equal_separate_runs(name):
+    update = compiled_update(name, (0, 0, None, None))
+    states = stack([fresh(name, small(name), seed=seed) for seed in range(3)])
     batch, cfg = batch_for(spec_for(name)), cast_knobs(small(name))
-    together = jax.jit(jax.vmap(lambda key: learn(name, key, cfg, batch)))
-    alone = jax.jit(lambda key: learn(name, key, cfg, batch))
-    states = together(jnp.stack(keys))
-    for index, key in enumerate(keys):
-        one = jax.tree.map(lambda leaf, index=index: leaf[index], states)
-        assert_close(one, alone(key))
+    for step in range(UPDATES):
+        keys = [jax.random.key(1000 * seed + step) for seed in range(3)]
+        states, _ = update(jnp.stack(keys), states, batch, cfg)
+    for seed in range(3):
+        assert_close(take(states, seed), learned(name, seed=seed)[0])
 
 
-@every(knobs)
-def test_a_knob_under_vmap_equals_separate_runs(name, field):
-    batch, key = batch_for(spec_for(name)), jax.random.key(0)
-    values = [other(name, field) * factor for factor in (1.0, 0.8, 0.1)]
-    run = jax.jit(lambda cfg: learn(name, key, cfg, batch))
-    cfgs = [cast_knobs(small(name, **{field: value})) for value in values]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *cfgs)
-    states = jax.jit(jax.vmap(lambda cfg: learn(name, key, cfg, batch)))(stacked)
-    outcomes = [run(cfg) for cfg in cfgs]
-    for index, outcome in enumerate(outcomes):
-        one = jax.tree.map(lambda leaf, index=index: leaf[index], states)
-        assert_close(one, outcome)
-    assert not equal(outcomes[0], outcomes[2])
+@every(knob_groups)
+def test_knobs_under_vmap_equal_separate_runs(name, field):
+    changes = [{}] if getattr(ALGOS[name].Config(), field.split(",")[0]) else []
+    for knob in field.split(","):
+        changes += [{knob: other(name, knob)}, {knob: 0.3 * other(name, knob)}]
+    cfgs = [small(name, **change) for change in changes]
+    states = stack([fresh(name, cfg) for cfg in cfgs])
+    batch, stacked = batch_for(spec_for(name)), stack([cast_knobs(c) for c in cfgs])
+    update = compiled_update(name, (None, 0, None, 0))
+    for step in range(UPDATES):
+        states, _ = update(jax.random.key(step), states, batch, stacked)
+    alone = [learned(name, cfg)[0] for cfg in cfgs]
+    for index, state in enumerate(alone):
+        assert_close(take(states, index), state)
+        assert not any(equal(state, before) for before in alone[:index])
 
 
 @every(fields)

@@ -8,7 +8,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from softq.envs import JAX_ENVS, JaxEnv, register, spec_of
-from softq.envs.grid import Grid, parse
+from softq.envs.grid import AGENT, Grid, parse
 from softq.envs.pendulum import Pendulum, State
 from softq.types import SoftqError
 
@@ -193,13 +193,21 @@ def test_a_reset_starts_from_its_seed_whatever_came_before() -> None:
     assert (firsts[0] != firsts[1]).all()
 
 
+def test_every_step_draws_anew() -> None:
+    """Where every action slips, one action leads in more than one direction."""
+    env = register.GymEnv(Grid("S..\n...\n..G", slip=1.0))
+    cells = [env.reset(seed=0)[0].argmax()]
+    cells += [env.step(0)[0].argmax() for _ in range(20)]
+    assert set(np.diff(cells)) == {-3, -1, 0, 1, 3}
+
+
 def test_gymnasiums_actions_are_in_the_environments_units() -> None:
-    """A torque of 2 N m moves as the normalised action 1 does."""
+    """A torque of 1 N m moves as the normalised action 0.5 does."""
     env, inner = gymnasium.make("softq/Pendulum-v0").unwrapped, Pendulum()
     env.reset(seed=0)
     state = inner.reset(jax.random.fold_in(jax.random.key(0), 0))
-    obs, reward, *_ = env.step(np.array([2.0], np.float32))
-    after, expected, _ = inner.step(jax.random.key(0), state, jnp.ones(1))
+    obs, reward, *_ = env.step(np.array([1.0], np.float32))
+    after, expected, _ = inner.step(jax.random.key(0), state, jnp.full(1, 0.5))
     np.testing.assert_allclose(obs, inner.observe(after), rtol=1e-5)
     np.testing.assert_allclose(reward, expected, rtol=1e-5)
 
@@ -229,6 +237,12 @@ def test_frames_show_the_state(env: JaxEnv, states: list[object]) -> None:
     assert min(one.shape[:2]) >= 256
     assert one.shape == other.shape
     assert (one != other).any()
+
+
+def test_the_walker_is_drawn_on_its_cell() -> None:
+    frame = Grid("S.G").render(jnp.int32(1))
+    colours = [tuple(frame[56, x]) for x in (56, 168, 280)]
+    assert [colour == AGENT for colour in colours] == [False, True, False]
 
 
 @pytest.mark.parametrize("env_id", IDS)

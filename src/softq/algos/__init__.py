@@ -1,6 +1,6 @@
 """One file an algorithm; each is a module that satisfies `Algorithm`."""
 
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from jaxtyping import Array, Float
 
@@ -8,6 +8,7 @@ from softq.algos import sac, sac_discrete
 from softq.types import Action, Batch, Info, Key, Observation, Scalar, Spec
 
 
+@runtime_checkable
 class Algorithm(Protocol):
     """What a loop needs of an algorithm. A module is one."""
 

@@ -129,7 +129,7 @@ class Episode:
         self.obs = self._read(first, "observation after reset")
         self.trace.update(self.obs.tobytes())
 
-    def advance(self, action: np.ndarray) -> None:
+    def advance(self, action: Any) -> None:
         """Steps the environment with a normalised action; nothing counts yet."""
         self.given = self.spec.to_env(action)
         try:

@@ -80,9 +80,10 @@ def random_action(key: Key, spec: Spec, n: int) -> Action:
     return jax.random.uniform(key, (n, spec.action_dim), minval=-1.0, maxval=1.0)
 
 
-def keys(root: Key, iteration: Int[Array, ""]) -> Key:
+def keys(root: Key, iteration: Int[Array, ""]) -> tuple[Key, Key]:
     """The (act, learn) keys of an iteration; a function of seed and step alone."""
-    return jax.random.split(jax.random.fold_in(root, iteration + 1))
+    act_key, learn_key = jax.random.split(jax.random.fold_in(root, iteration + 1))
+    return act_key, learn_key
 
 
 def act(

@@ -1,0 +1,39 @@
+PYTHON ?= python3
+VENV ?= .venv
+SHELL := /bin/bash
+BIN := $(VENV)/bin
+# The newest constraints file not newer than this Python.
+MINOR := $(shell $(PYTHON) -c 'import sys; print(min(max(sys.version_info[1], 11), 12))')
+CONSTRAINTS := constraints/py3$(MINOR).txt
+EXTRAS := mujoco,plot,video,onnx,tensorboard,test,lint
+
+.PHONY: demo test lint bench clean
+
+demo: $(VENV)/ready
+	$(BIN)/softq train sac --env softq/Pendulum-v0 --steps 12000 --num-envs 4 \
+	  --algo.hidden 64 64 --algo.lr 1e-3 --learning-starts 1000 --eval-every 2000
+
+test: $(VENV)/ready
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+# Peers live in an environment of their own: they pin other versions.
+.venv-peers/ready: benchmarks/requirements-peers.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install -q --upgrade pip
+	.venv-peers/bin/pip install -q -r benchmarks/requirements-peers.txt
+	touch $@
+
+bench: $(VENV)/ready .venv-peers/ready
+	$(BIN)/python benchmarks/online.py --peers .venv-peers/bin/python
+
+$(VENV)/ready: pyproject.toml $(CONSTRAINTS)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --upgrade pip
+	$(BIN)/pip install -q -e ".[$(EXTRAS)]" -c $(CONSTRAINTS)
+	touch $@
+
+clean:
+	rm -rf $(VENV) .venv-peers

@@ -1,0 +1,164 @@
+"""The greedy policy as one file that runs without softq, checked against the policy.
+
+The file maps `obs` (n, …) in the environment's units (flattened unless an image) to
+`action`: (n, d) float32 in the Box's units, or (n,) int32 labels. n is free.
+Normalisation of observations and the weights are inside.
+"""
+
+import importlib
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from softq import checkpoint, log
+from softq.data import normalize
+from softq.policy import Policy
+from softq.types import SoftqError
+
+Format = Literal["onnx", "stablehlo"]
+Function = Callable[[np.ndarray], np.ndarray]
+
+LIMIT = 1e-5  # in the action's units
+COUNT, CHUNK = 10_000, 500  # observations: in all, and at a time
+Struct: Any = jax.ShapeDtypeStruct  # which jax leaves without types
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+OPSET = 17  # an old one is enough, and runs on old runtimes too
+
+
+def export(policy: Policy, format: Format, out: Path) -> float:
+    """Writes the greedy policy to `out`, atomically; returns its largest error.
+
+    The file is loaded again and compared with the policy on 10,000 observations:
+    largest |Δ action| in the environment's units; for discrete actions, the
+    probability given up where another one was chosen. Raises SoftqError, with no
+    file written, where that is above 1e-5, a package is missing or the disk refuses.
+    """
+    if format not in get_args(Format):
+        names = " or ".join(get_args(Format))
+        raise SoftqError(f"--format is {names}; found {format}")
+    encode, decode = (_onnx, _load_onnx) if format == "onnx" else (_hlo, _load_hlo)
+    if format == "onnx":
+        _need("jax2onnx"), _need("onnxruntime")
+    candidate = out.with_name(f".{out.name}.unchecked")
+    try:
+        checkpoint.write(candidate, b"")  # a refusal should not come after the work
+        # Accelerators round products to fewer bits unless told not to.
+        with jax.default_matmul_precision("highest"):
+            checkpoint.write(candidate, encode(policy))
+            difference = _compare(policy, decode(candidate))
+        if not difference <= LIMIT:  # NaN is no agreement
+            raise SoftqError(
+                f"the {format} file would differ from the policy by {difference:.1e}, "
+                f"which is more than {LIMIT:.0e}; nothing was written"
+            )
+        candidate.replace(out)
+    except OSError as error:
+        raise SoftqError(f"cannot write {out}: {error.strerror or error}") from error
+    finally:
+        if out.parent.is_dir():
+            candidate.unlink(missing_ok=True)
+    return difference
+
+
+def greedy(policy: Policy) -> Callable[[Array], Array]:
+    """obs (n, …) → greedy actions in the environment's units, as a pure function."""
+    spec, key = policy.spec, jax.random.key(0)
+
+    def choose(obs: Array) -> Array:
+        shown = normalize.apply(policy.stats, obs)
+        action = policy.algo.act(key, policy.agent, shown, policy.cfg, False)
+        if spec.num_actions:
+            return action + spec.action_start
+        low, high = (
+            jnp.asarray([bound], jnp.float32) for bound in (spec.low, spec.high)
+        )
+        return jnp.clip(low + 0.5 * (action + 1.0) * (high - low), low, high)
+
+    return choose
+
+
+def _hlo(policy: Policy) -> bytes:
+    (batch,) = jax.export.symbolic_shape("batch")
+    shape = batch, *policy.spec.obs_shape
+    made = jax.export.export(jax.jit(greedy(policy)), platforms=PLATFORMS)
+    return bytes(made(Struct(shape, policy.spec.obs_dtype)).serialize())
+
+
+def _load_hlo(path: Path) -> Function:
+    function: Any = jax.export.deserialize(bytearray(path.read_bytes()))
+    return lambda obs: np.asarray(function.call(jnp.asarray(obs)))
+
+
+def _onnx(policy: Policy) -> bytes:
+    # It warns of every intermediate result whose type a runtime has to infer.
+    logging.getLogger("onnx_ir").setLevel(logging.ERROR)
+    shape = "batch", *policy.spec.obs_shape
+    model = _need("jax2onnx").to_onnx(
+        greedy(policy),
+        inputs=[Struct(shape, policy.spec.obs_dtype)],
+        model_name="softq",
+        opset=OPSET,
+        input_names=["obs"],
+        output_names=["action"],
+    )
+    return bytes(model.SerializeToString())
+
+
+def _load_onnx(path: Path) -> Function:
+    runtime = _need("onnxruntime")
+    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return lambda obs: np.asarray(session.run(["action"], {"obs": obs})[0])
+
+
+def _need(package: str) -> Any:
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise log.missing("onnx", "--format onnx") from error
+
+
+def _compare(policy: Policy, function: Function) -> float:
+    """The largest difference between a loaded file and the policy."""
+    pairs = ((obs, function(obs)) for obs in _observations(policy))
+    return float(np.max([_difference(policy, obs, found) for obs, found in pairs]))
+
+
+def _difference(policy: Policy, obs: np.ndarray, found: np.ndarray) -> float:
+    """As `export` returns it, on one batch; infinite for what is no action at all."""
+    wanted, spec = policy(obs), policy.spec
+    if found.shape != wanted.shape:
+        return np.inf
+    if not spec.num_actions:
+        return float(np.max(np.abs(found - wanted)))
+    other = np.flatnonzero(found != wanted)
+    chosen = np.stack([wanted[other], found[other]], axis=-1) - spec.action_start
+    if not np.isin(chosen, np.arange(spec.num_actions)).all():
+        return np.inf
+    # Rounding may decide between two actions that are equally good.
+    algo: Any = policy.algo
+    shown = normalize.apply(policy.stats, jnp.asarray(obs[other]))
+    p = np.exp(np.asarray(algo.log_policy(policy.agent.actor, shown)))
+    best, taken = np.take_along_axis(p, chosen, axis=-1).T
+    return float(np.max(best - taken, initial=0.0))
+
+
+def _observations(policy: Policy) -> Iterator[np.ndarray]:
+    """Random bytes, or normal numbers thrice as wide as what the policy has seen."""
+    random, stats = np.random.default_rng(0), policy.stats
+    shape = CHUNK, *policy.spec.obs_shape
+    mean, std = np.zeros(()), np.ones(())
+    if stats is not None:
+        variance = stats.deviation / jnp.maximum(stats.count, 1.0)
+        mean, std = np.asarray(stats.mean), np.sqrt(np.asarray(variance) + 1e-8)
+    for _ in range(COUNT // CHUNK):
+        if policy.spec.obs_dtype == "uint8":
+            yield random.integers(0, 256, shape, np.uint8)
+        else:
+            noise = random.standard_normal(shape, np.float32)
+            yield (mean + 3 * std * noise).astype(np.float32)

@@ -1,0 +1,229 @@
+"""Filming an episode: frames as the environment draws them, to an .mp4 or a .gif.
+
+It is the first episode that `softq evaluate` plays with the same seed.
+"""
+
+import contextlib
+import ctypes.util
+import importlib
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import jax
+import numpy as np
+
+from softq import log
+from softq.envs import make, spec_of
+from softq.evaluate import rollout
+from softq.policy import Policy
+from softq.types import Key, SoftqError
+
+FPS = 30.0  # where an environment does not say
+GIF_FPS = 50.0  # viewers slow down what is faster
+MP4 = {
+    "codec": "libx264", "quality": 8, "pix_fmt_out": "yuv420p",
+    # Colour has half the resolution, so that sizes must be even.
+    "output_params": ["-vf", "crop=trunc(iw/2)*2:trunc(ih/2)*2"],
+}  # fmt: skip
+PALETTE = "fps={rate:g},split[a][b];[a]palettegen[p];[b][p]paletteuse"
+
+
+def play(
+    policy: Policy, env_id: str, video: Path, seed: int, sampled: bool
+) -> tuple[float, float]:
+    """Films one episode to `video`; returns its seconds and its undiscounted return.
+
+    A frame before the first step and one after each, at the environment's own rate.
+    Raises SoftqError, with nothing written, where the environment cannot be drawn or
+    is not the policy's, a package is missing, or the file cannot be written.
+    """
+    kind = video.suffix.lower()
+    if kind not in (".mp4", ".gif"):
+        raise SoftqError(f"--video is an .mp4 or a .gif file; found {video}")
+    encoder = _encoder()
+    working = video.with_name(f".{video.stem}.tmp{kind}")
+    with _writing(working, video):
+        env = _drawable(env_id, policy)
+        with contextlib.closing(env):
+            film = Film(encoder, working, float(env.metadata.get("render_fps") or FPS))
+            with contextlib.closing(film):
+                total = _episode(policy, Camera(env, env_id, film), seed, sampled)
+            film.check()
+        working.replace(video)
+    return film.count / film.fps, total
+
+
+def _encoder() -> Any:
+    """The package that brings ffmpeg."""
+    try:
+        encoder = importlib.import_module("imageio_ffmpeg")
+    except ImportError as error:
+        raise log.missing("video", "filming") from error
+    try:
+        encoder.get_ffmpeg_exe()
+    except RuntimeError as error:
+        raise SoftqError(f"filming needs ffmpeg: {error}") from error
+    return encoder
+
+
+@contextlib.contextmanager
+def _writing(working: Path, video: Path) -> Iterator[None]:
+    """Refuses before the work where `video` cannot be written; leaves no `working`."""
+    try:
+        if video.is_dir():
+            raise IsADirectoryError(None, "it is a directory")
+        working.touch()
+        yield
+    except OSError as error:
+        raise SoftqError(f"cannot write {video}: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            working.unlink(missing_ok=True)
+
+
+def _episode(policy: Policy, env: gymnasium.Env, seed: int, sampled: bool) -> float:
+    """Plays one episode; returns its undiscounted return."""
+    choose = policy.choosers["sampled" if sampled else "greedy"]
+
+    def choose_here(key: Key, obs: jax.Array) -> tuple[Any, Any, Any]:
+        return choose(key, policy.agent, policy.stats, obs)
+
+    return rollout(choose_here, [env], seed, sampled).task[0]
+
+
+class Film:
+    """A video that frames (height, width, 3) of bytes are added to, encoded at once."""
+
+    def __init__(self, encoder: Any, path: Path, fps: float):
+        self.encoder, self.path, self.fps = encoder, path, fps
+        self.count = 0
+        self.feed: Any = None  # a generator, once the size is known
+
+    def add(self, frame: np.ndarray) -> None:
+        """One more frame; raises OSError where the encoder has stopped."""
+        if self.feed is None:
+            self.feed = self.encoder.write_frames(
+                str(self.path), frame.shape[1::-1], fps=self.fps, macro_block_size=1,
+                ffmpeg_log_level="quiet", **self._options(),
+            )  # fmt: skip
+            self.feed.send(None)
+        self.feed.send(np.ascontiguousarray(frame))
+        self.count += 1
+
+    def close(self) -> None:
+        """Waits for the encoder to end the file."""
+        if self.feed is not None:
+            self.feed.close()
+
+    def check(self) -> None:
+        """Raises OSError unless every frame can be read: the encoder does not tell."""
+        wanted = int(self.count * self._rate() / self.fps)
+        try:
+            kept, _ = self.encoder.count_frames_and_secs(str(self.path))
+        except RuntimeError:  # no video at all
+            kept = 0
+        if kept < wanted:
+            raise OSError(f"only {kept} of {wanted} frames could be written")
+
+    def _rate(self) -> float:
+        return min(self.fps, GIF_FPS) if self.path.suffix == ".gif" else self.fps
+
+    def _options(self) -> dict[str, Any]:
+        if self.path.suffix == ".mp4":
+            return MP4
+        graph = ["-filter_complex", PALETTE.format(rate=self._rate())]
+        return {
+            "codec": "gif",
+            "quality": None,
+            "pix_fmt_out": "pal8",
+            "output_params": graph,
+        }
+
+
+class Camera(gymnasium.Wrapper):
+    """An environment that is filmed: a frame at its reset and after every step."""
+
+    def __init__(self, env: gymnasium.Env, name: str, film: Film):
+        super().__init__(env)
+        self.name, self.film = name, film
+
+    def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
+        """As the environment's own."""
+        first = self.env.reset(**options)
+        self.film.add(self._frame())
+        return first
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """As the environment's own."""
+        taken = self.env.step(action)
+        self.film.add(self._frame())
+        return taken
+
+    def _frame(self) -> np.ndarray:
+        try:
+            frame: Any = self.env.render()
+        except Exception as error:
+            raise _undrawable(self.name, error, self.env) from error
+        if getattr(frame, "dtype", None) != np.uint8 or frame.shape[2:] != (3,):
+            raise SoftqError(
+                f"{self.name} cannot be filmed: it draws no picture in bytes"
+            )
+        return np.asarray(frame)
+
+
+def _drawable(env_id: str, policy: Policy) -> gymnasium.Env:
+    """The environment, made so that it draws."""
+    _prepare_drawing()
+    try:
+        with warnings.catch_warnings():
+            # Gymnasium only warns of an environment without pictures; we refuse it.
+            warnings.filterwarnings("ignore", ".*not in the possible render_modes")
+            env = make(env_id, render_mode="rgb_array")
+    except SoftqError:
+        raise
+    except Exception as error:
+        raise _undrawable(env_id, error) from error
+    found, modes = spec_of(env), env.metadata.get("render_modes") or ()
+    if "rgb_array" not in modes:
+        env.close()
+        raise SoftqError(f"{env_id} cannot be filmed: it has no render mode rgb_array")
+    if found != policy.spec:
+        env.close()
+        raise SoftqError(f"the policy was trained on {policy.spec}; found {found}")
+    return env
+
+
+def _prepare_drawing() -> None:
+    """Sets what packages for drawing read from the environment's variables, once."""
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    # MuJoCo would try a window, which a machine without a display cannot open.
+    if sys.platform == "linux" and not os.environ.get("DISPLAY"):
+        ways = [name for name in ("EGL", "OSMesa") if ctypes.util.find_library(name)]
+        if ways:
+            os.environ.setdefault("MUJOCO_GL", ways[0].lower())
+
+
+def _undrawable(
+    name: str, error: Exception, env: gymnasium.Env | None = None
+) -> SoftqError:
+    """Why an environment could not be drawn, and what to type."""
+    if "pygame" in str(error) and isinstance(
+        error, ImportError | gymnasium.error.DependencyNotInstalled
+    ):
+        return log.missing("video", f"filming {name}")
+    told = f"{name} cannot be filmed: {type(error).__name__}: {error}"
+    mujoco = env is not None and hasattr(env.unwrapped, "mujoco_renderer")
+    if mujoco or any(
+        word in told.lower() for word in ("mujoco", "opengl", "egl", "glfw")
+    ):
+        now = os.environ.get("MUJOCO_GL", "not set")
+        return SoftqError(
+            f"{told}\nMuJoCo draws with OpenGL, and MUJOCO_GL is {now}. Try: "
+            "MUJOCO_GL=egl softq play …, or MUJOCO_GL=osmesa without a GPU"
+        )
+    return SoftqError(told)
