@@ -1,11 +1,18 @@
 """Strictness for every test, and the smallest run that does everything."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax
-import pytest
+# Almost all of a test's time is compilation, so compile fast rather than well.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+)
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")

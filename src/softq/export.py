@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -26,6 +27,7 @@ Function = Callable[[np.ndarray], np.ndarray]
 
 LIMIT = 1e-5  # in the action's units
 COUNT, CHUNK = 10_000, 500  # observations: in all, and at a time
+SPREAD = 2.0  # of those observations, in standard deviations or plain units
 Struct: Any = jax.ShapeDtypeStruct  # which jax leaves without types
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 OPSET = 17  # an old one is enough, and runs on old runtimes too
@@ -149,16 +151,16 @@ def _difference(policy: Policy, obs: np.ndarray, found: np.ndarray) -> float:
 
 
 def _observations(policy: Policy) -> Iterator[np.ndarray]:
-    """Random bytes, or normal numbers thrice as wide as what the policy has seen."""
+    """Random bytes, or normal numbers around what the policy has seen."""
     random, stats = np.random.default_rng(0), policy.stats
     shape = CHUNK, *policy.spec.obs_shape
     mean, std = np.zeros(()), np.ones(())
     if stats is not None:
-        variance = stats.deviation / jnp.maximum(stats.count, 1.0)
-        mean, std = np.asarray(stats.mean), np.sqrt(np.asarray(variance) + 1e-8)
+        variance = np.asarray(stats.deviation) / max(int(stats.count), 1)
+        mean, std = np.asarray(stats.mean), np.sqrt(variance + 1e-8)
     for _ in range(COUNT // CHUNK):
         if policy.spec.obs_dtype == "uint8":
             yield random.integers(0, 256, shape, np.uint8)
         else:
             noise = random.standard_normal(shape, np.float32)
-            yield (mean + 3 * std * noise).astype(np.float32)
+            yield (mean + SPREAD * std * noise).astype(np.float32)

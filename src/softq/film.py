@@ -7,6 +7,7 @@ import contextlib
 import ctypes.util
 import importlib
 import os
+import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
@@ -24,13 +25,16 @@ from softq.policy import Policy
 from softq.types import Key, SoftqError
 
 FPS = 30.0  # where an environment does not say
-GIF_FPS = 50.0  # viewers slow down what is faster
-MP4 = {
-    "codec": "libx264", "quality": 8, "pix_fmt_out": "yuv420p",
+MP4 = [
+    "-c:v", "libx264", "-crf", "18", "-movflags", "+faststart",
     # Colour has half the resolution, so that sizes must be even.
-    "output_params": ["-vf", "crop=trunc(iw/2)*2:trunc(ih/2)*2"],
-}  # fmt: skip
-PALETTE = "fps={rate:g},split[a][b];[a]palettegen[p];[b][p]paletteuse"
+    "-pix_fmt", "yuv420p", "-vf", "crop=trunc(iw/2)*2:trunc(ih/2)*2",
+]  # fmt: skip
+GIF = [
+    # Viewers slow down what is faster than 50 frames a second.
+    "-filter_complex", "fps=min(source_fps\\,50),split[a][b];"
+    "[a]palettegen[p];[b][p]paletteuse",
+]  # fmt: skip
 
 
 def play(
@@ -45,30 +49,27 @@ def play(
     kind = video.suffix.lower()
     if kind not in (".mp4", ".gif"):
         raise SoftqError(f"--video is an .mp4 or a .gif file; found {video}")
-    encoder = _encoder()
+    ffmpeg = _ffmpeg()
     working = video.with_name(f".{video.stem}.tmp{kind}")
     with _writing(working, video):
         env = _drawable(env_id, policy)
         with contextlib.closing(env):
-            film = Film(encoder, working, float(env.metadata.get("render_fps") or FPS))
+            film = Film(ffmpeg, working, float(env.metadata.get("render_fps") or FPS))
             with contextlib.closing(film):
                 total = _episode(policy, Camera(env, env_id, film), seed, sampled)
-            film.check()
+                film.finish()
         working.replace(video)
     return film.count / film.fps, total
 
 
-def _encoder() -> Any:
-    """The package that brings ffmpeg."""
+def _ffmpeg() -> str:
+    """The program that encodes, which the extra `video` brings."""
     try:
-        encoder = importlib.import_module("imageio_ffmpeg")
+        return str(importlib.import_module("imageio_ffmpeg").get_ffmpeg_exe())
     except ImportError as error:
         raise log.missing("video", "filming") from error
-    try:
-        encoder.get_ffmpeg_exe()
     except RuntimeError as error:
         raise SoftqError(f"filming needs ffmpeg: {error}") from error
-    return encoder
 
 
 @contextlib.contextmanager
@@ -97,52 +98,62 @@ def _episode(policy: Policy, env: gymnasium.Env, seed: int, sampled: bool) -> fl
 
 
 class Film:
-    """A video that frames (height, width, 3) of bytes are added to, encoded at once."""
+    """A video that frames (height, width, 3) of bytes are added to, encoded at once.
 
-    def __init__(self, encoder: Any, path: Path, fps: float):
-        self.encoder, self.path, self.fps = encoder, path, fps
+    ffmpeg is started here and not through its wrapper, which forks in a way that JAX
+    warns of and does not tell when the encoder fails.
+    """
+
+    def __init__(self, ffmpeg: str, path: Path, fps: float):
+        self.ffmpeg, self.path, self.fps = ffmpeg, path, fps
         self.count = 0
-        self.feed: Any = None  # a generator, once the size is known
+        self.process: subprocess.Popen[bytes] | None = None
 
     def add(self, frame: np.ndarray) -> None:
-        """One more frame; raises OSError where the encoder has stopped."""
-        if self.feed is None:
-            self.feed = self.encoder.write_frames(
-                str(self.path), frame.shape[1::-1], fps=self.fps, macro_block_size=1,
-                ffmpeg_log_level="quiet", **self._options(),
-            )  # fmt: skip
-            self.feed.send(None)
-        self.feed.send(np.ascontiguousarray(frame))
+        """One more frame; raises OSError where the encoder has failed."""
+        if self.process is None:
+            self.process = self._start(frame.shape)
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(frame.tobytes())
+        except BrokenPipeError:
+            self.finish()
+            raise
         self.count += 1
 
+    def finish(self) -> None:
+        """Ends the file; raises OSError, in ffmpeg's words, where it is not whole."""
+        if self.process is not None:
+            _, told = self.process.communicate()
+            if self.process.returncode:
+                lines = told.decode(errors="replace").split("\n")
+                raise OSError(next((x for x in lines if x.strip()), "ffmpeg failed"))
+
     def close(self) -> None:
-        """Waits for the encoder to end the file."""
-        if self.feed is not None:
-            self.feed.close()
+        """Stops the encoder, if it still runs."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
 
-    def check(self) -> None:
-        """Raises OSError unless every frame can be read: the encoder does not tell."""
-        wanted = int(self.count * self._rate() / self.fps)
-        try:
-            kept, _ = self.encoder.count_frames_and_secs(str(self.path))
-        except RuntimeError:  # no video at all
-            kept = 0
-        if kept < wanted:
-            raise OSError(f"only {kept} of {wanted} frames could be written")
-
-    def _rate(self) -> float:
-        return min(self.fps, GIF_FPS) if self.path.suffix == ".gif" else self.fps
-
-    def _options(self) -> dict[str, Any]:
-        if self.path.suffix == ".mp4":
-            return MP4
-        graph = ["-filter_complex", PALETTE.format(rate=self._rate())]
-        return {
-            "codec": "gif",
-            "quality": None,
-            "pix_fmt_out": "pal8",
-            "output_params": graph,
-        }
+    def _start(self, shape: tuple[int, ...]) -> subprocess.Popen[bytes]:
+        raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{shape[1]}x{shape[0]}"]
+        form = GIF if self.path.suffix == ".gif" else MP4
+        command = [
+            self.ffmpeg,
+            "-y",
+            "-v",
+            "error",
+            *raw,
+            "-r",
+            str(self.fps),
+            "-i",
+            "-",
+        ]
+        pipe = subprocess.PIPE
+        # In a group of its own, an interrupt reaches it through `close` alone.
+        return subprocess.Popen(
+            [*command, *form, str(self.path)], stdin=pipe, stderr=pipe, process_group=0
+        )
 
 
 class Camera(gymnasium.Wrapper):
@@ -199,10 +210,12 @@ def _drawable(env_id: str, policy: Policy) -> gymnasium.Env:
 
 
 def _prepare_drawing() -> None:
-    """Sets what packages for drawing read from the environment's variables, once."""
+    """Sets what drawing libraries read from the environment, where nobody has."""
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-    # MuJoCo would try a window, which a machine without a display cannot open.
+    os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
+    # Without a display a window cannot be opened, which is what they would try.
     if sys.platform == "linux" and not os.environ.get("DISPLAY"):
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
         ways = [name for name in ("EGL", "OSMesa") if ctypes.util.find_library(name)]
         if ways:
             os.environ.setdefault("MUJOCO_GL", ways[0].lower())

@@ -3,6 +3,7 @@
 import functools
 import math
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,25 +11,15 @@ import pytest
 from scipy import stats
 
 from softq.algos import sac
-from softq.ops.step import adam, descend
 from softq.types import Batch, Spec, cast_knobs
 
 N, DIM = 12, 2
 SPEC = Spec((3,), "float32", (-1.0,) * DIM, (1.0,) * DIM)
 KEY = jax.random.key(7)
-QUICK = {"xla_backend_optimization_level": 0}
 
 
 def config(**changes):
     return cast_knobs(sac.Config(**{"hidden": (8, 8), "lr": 1e-2, **changes}))
-
-
-@functools.cache
-def start():
-    """A state whose target has moved away from its critic."""
-    state = sac.init(jax.random.key(0), SPEC, config())
-    other = sac.init(jax.random.key(1), SPEC, config())
-    return state._replace(target=other.critic)
 
 
 @functools.cache
@@ -44,7 +35,34 @@ def batch():
     )
 
 
-update = jax.jit(sac.update, compiler_options=QUICK)
+def quick(fn, **options):
+    """Compiled without optimisation: much to compile here, little to compute."""
+    return jax.jit(
+        fn, compiler_options={"xla_backend_optimization_level": 0}, **options
+    )
+
+
+init = quick(lambda key, cfg: sac.init(key, SPEC, cfg))
+update = quick(sac.update)
+critic_target = quick(sac.critic_target)
+actor_loss = quick(sac.actor_loss)
+critic_gradient = quick(jax.grad(sac.critic_loss, has_aux=True))
+actor_gradient = quick(jax.grad(sac.actor_loss, has_aux=True))
+
+
+@functools.cache
+def start():
+    """A state whose target is not its critic, and whose twins take turns as smaller."""
+    state, other = (init(jax.random.key(seed), config()) for seed in (0, 1))
+    return state._replace(critic=level(state.critic), target=level(other.critic))
+
+
+def level(critic):
+    """The twins with a last bias that makes each one's mean over the batch 0."""
+    mean = twins(critic, batch().obs, batch().action).mean(1, keepdims=True)
+    last = critic.mlp.layers[-1].bias
+    shifted = last - jnp.asarray(mean, jnp.float32)
+    return eqx.tree_at(lambda net: net.mlp.layers[-1].bias, critic, shifted)
 
 
 def net(weights, x):
@@ -84,13 +102,10 @@ def by_hand(alpha, discount):
     return q, logp, np.float64(data.reward) + discount * going * v
 
 
-def target(alpha, discount=0.9, data=None, actor=None):
-    state, data = start(), batch() if data is None else data
-    actor = state.actor if actor is None else actor
-    y = sac.critic_target(
-        state.target, actor, data, KEY, alpha=jnp.float32(alpha), discount=discount
-    )
-    return np.asarray(y)
+def target(alpha, actor=None):
+    actor = start().actor if actor is None else actor
+    knobs = {"alpha": jnp.float32(alpha), "discount": jnp.float32(0.9)}
+    return np.asarray(critic_target(start().target, actor, batch(), KEY, **knobs))
 
 
 def assert_same(left, right, rtol=1e-5, atol=1e-6):
@@ -127,14 +142,9 @@ def test_the_targets_entropy_term_is_alpha_times_minus_the_log_density():
 
 def test_without_temperature_and_noise_the_target_is_td3s():
     state, data = start(), batch()
-    last = state.actor.mlp.layers[-1]
     is_std = jnp.arange(2 * DIM) >= DIM
-    sharp = jax.tree.map(lambda x: x, state.actor.mlp.layers[:-1])
-    weight = jnp.where(is_std[None], 0.0, last.weight)
-    object.__setattr__(last := jax.tree.map(jnp.copy, last), "weight", weight)
-    object.__setattr__(last, "bias", jnp.where(is_std, -1e3, last.bias))
-    actor = jax.tree.map(jnp.copy, state.actor)
-    object.__setattr__(actor.mlp, "layers", (*sharp, last))
+    bias = jnp.where(is_std, -1e3, state.actor.mlp.layers[-1].bias)
+    actor = eqx.tree_at(lambda net: net.mlp.layers[-1].bias, state.actor, bias)
     mean = np.split(net(state.actor, np.float64(data.next_obs)), 2, axis=-1)[0]
     q = twins(state.target, data.next_obs, np.tanh(mean)).min(0)
     y = np.float64(data.reward) + 0.9 * (1.0 - np.float64(data.terminated)) * q
@@ -145,7 +155,7 @@ def test_without_temperature_and_noise_the_target_is_td3s():
 def test_the_critic_loss_sums_both_twins_mean_squared_errors():
     state, data = start(), batch()
     y = jnp.linspace(-2.0, 2.0, N)
-    loss, info = sac.critic_loss(state.critic, data, y)
+    loss, info = quick(sac.critic_loss)(state.critic, data, y)
     q = twins(state.critic, data.obs, data.action)
     expected = ((q - np.float64(y)) ** 2).mean(1).sum()
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
@@ -158,7 +168,7 @@ def test_the_actor_loss_is_equation_7_by_hand(alpha):
     action, logp = draw(state.actor, data.obs, KEY)
     q = twins(state.critic, data.obs, action)
     assert set(q.argmin(0)) == {0, 1}
-    loss, info = sac.actor_loss(
+    loss, info = actor_loss(
         state.actor, state.critic, data, KEY, alpha=jnp.float32(alpha)
     )
     np.testing.assert_allclose(loss, (alpha * logp - q.min(0)).mean(), rtol=1e-4)
@@ -201,7 +211,7 @@ def test_the_target_entropy_is_minus_the_number_of_action_dimensions():
 
 def test_a_fixed_alpha_never_changes():
     cfg = config(alpha=0.2)
-    state = sac.init(jax.random.key(0), SPEC, cfg)
+    state = init(jax.random.key(0), cfg)
     first = state.log_alpha
     for step in range(5):
         state, info = update(jax.random.key(step), state, batch(), cfg)
@@ -218,14 +228,13 @@ def first_adam_step(grads, lr=1e-2):
 def test_an_update_steps_the_critic_then_the_actor_against_the_new_critic():
     state, data, alpha = start(), batch(), jnp.float32(0.2)
     next_key, actor_key = jax.random.split(KEY)
-    y = sac.critic_target(
-        state.target, state.actor, data, next_key, alpha=alpha, discount=0.9
+    discount = jnp.float32(0.9)
+    y = critic_target(
+        state.target, state.actor, data, next_key, alpha=alpha, discount=discount
     )
-    grads = jax.grad(sac.critic_loss, has_aux=True)(state.critic, data, y)[0]
+    grads = critic_gradient(state.critic, data, y)[0]
     critic = jax.tree.map(jnp.add, state.critic, first_adam_step(grads))
-    grads = jax.grad(sac.actor_loss, has_aux=True)(
-        state.actor, critic, data, actor_key, alpha=alpha
-    )[0]
+    grads = actor_gradient(state.actor, critic, data, actor_key, alpha=alpha)[0]
     actor = jax.tree.map(jnp.add, state.actor, first_adam_step(grads))
     new, _ = update(KEY, state, data, config(alpha=0.2, discount=0.9))
     # Adam's first step is the gradient's sign: a tiny gradient's may be rounding.
@@ -235,26 +244,27 @@ def test_an_update_steps_the_critic_then_the_actor_against_the_new_critic():
     assert not equal(new.actor, state.actor)
 
 
-def test_the_actors_step_leaves_the_critic_alone_and_the_critics_the_actor():
-    state, data, alpha = start(), batch(), jnp.float32(0.2)
-    y = target(0.2)
-    by_itself = descend(
-        sac.critic_loss, state.critic, adam(state.critic), 1e-2, data, jnp.asarray(y)
-    )[0]
-    # Terminated rows: y is the reward, so no actor can reach the critic's step.
-    ended = data._replace(terminated=jnp.ones(N, bool))
-    elsewhere = sac.init(jax.random.key(5), SPEC, config()).actor
+def test_no_actor_and_no_alpha_reaches_a_critics_step_on_ended_rows():
+    state, ended = start(), batch()._replace(terminated=jnp.ones(N, bool))
+    elsewhere = state._replace(actor=init(jax.random.key(5), config()).actor)
     one, _ = update(KEY, state, ended, config(alpha=0.2))
-    two, _ = update(KEY, state._replace(actor=elsewhere), ended, config(alpha=0.2))
-    assert not equal(one.actor, two.actor)
-    assert equal(one.critic, two.critic)
-    assert equal(one.critic_moments, two.critic_moments)
-    assert not equal(by_itself, one.critic)
-    # A huge alpha drowns Q in the actor's loss, and must not reach the critic.
-    three, _ = update(KEY, state, ended, config(alpha=50.0))
-    assert equal(one.critic, three.critic)
-    assert not equal(one.actor, three.actor)
-    del alpha
+    for other, alpha in ((elsewhere, 0.2), (state, 50.0)):
+        two, _ = update(KEY, other, ended, config(alpha=alpha))
+        assert equal(one.critic, two.critic)
+        assert equal(one.critic_moments, two.critic_moments)
+        assert not equal(one.actor, two.actor)
+
+
+def test_the_losses_of_the_others_do_not_reach_the_actors_step():
+    """With Q flat in every weight that meets the action, only −α H is left."""
+    state, data = start(), batch()
+    flat = jax.tree.map(jnp.zeros_like, state.critic)
+    still = state._replace(critic=flat, target=flat)
+    calm = data._replace(reward=jnp.zeros(N), terminated=jnp.ones(N, bool))
+    new, info = update(KEY, still, calm, config(alpha=0.2))
+    assert equal(new.critic, flat)  # the target is met, so that nothing moves
+    assert info["critic_loss"] == 0.0
+    assert not equal(new.actor, state.actor)
 
 
 def test_averaging_moves_the_target_by_the_rate_towards_the_new_critic():
@@ -298,7 +308,13 @@ def bandit(alpha, target_entropy, updates=2500):
     """SAC on one state with reward −4 (a − 0.3)², every step an end."""
     spec = Spec((1,), "float32", (-1.0,), (1.0,))
     cfg = cast_knobs(
-        sac.Config(lr=3e-3, hidden=(32, 32), alpha=alpha, target_entropy=target_entropy)
+        sac.Config(
+            lr=3e-3,
+            hidden=(32, 32),
+            alpha=alpha,
+            initial_alpha=0.1,
+            target_entropy=target_entropy,
+        )
     )
     obs = jnp.ones((128, 1))
 
@@ -310,7 +326,7 @@ def bandit(alpha, target_entropy, updates=2500):
         state, info = sac.update(update_key, state, data, cfg)
         return state, (info["entropy"], info["alpha"])
 
-    state = sac.init(jax.random.key(0), spec, cfg)
+    state = quick(lambda key: sac.init(key, spec, cfg))(jax.random.key(0))
     keys = jax.random.split(jax.random.key(1), updates)
     state, (entropy, temperatures) = jax.jit(lambda s: jax.lax.scan(one, s, keys))(
         state

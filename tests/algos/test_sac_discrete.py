@@ -3,6 +3,7 @@
 import functools
 import math
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,22 +14,11 @@ from softq.types import Batch, Spec, cast_knobs
 
 N = 12
 KEY = jax.random.key(7)
-QUICK = {"xla_backend_optimization_level": 0}
 ACTIONS = [2, 5]
 
 
 def config(**changes):
     return cast_knobs(sac_discrete.Config(**{"hidden": (8, 8), "lr": 1e-2, **changes}))
-
-
-@functools.cache
-def start(actions=5):
-    """A state whose target is not its critic, with a policy far from uniform."""
-    spec = Spec((3,), "float32", num_actions=actions)
-    state = sac_discrete.init(jax.random.key(0), spec, config())
-    other = sac_discrete.init(jax.random.key(1), spec, config())
-    actor = jax.tree.map(lambda w: 3.0 * w, state.actor)
-    return state._replace(target=other.critic, actor=actor)
 
 
 @functools.cache
@@ -44,7 +34,37 @@ def batch(actions=5):
     )
 
 
-update = jax.jit(sac_discrete.update, compiler_options=QUICK)
+def quick(fn, **options):
+    """Compiled without optimisation: much to compile here, little to compute."""
+    return jax.jit(
+        fn, compiler_options={"xla_backend_optimization_level": 0}, **options
+    )
+
+
+init = quick(sac_discrete.init, static_argnums=1)
+update = quick(sac_discrete.update)
+critic_target = quick(sac_discrete.critic_target)
+actor_loss = quick(sac_discrete.actor_loss)
+actor_gradient = quick(jax.grad(sac_discrete.actor_loss, has_aux=True))
+
+
+@functools.cache
+def start(actions=5):
+    """A target that is not the critic, twins that take turns, a policy with a view."""
+    spec = Spec((3,), "float32", num_actions=actions)
+    state, other = (init(jax.random.key(seed), spec, config()) for seed in (0, 1))
+    return state._replace(
+        critic=level(state.critic, actions),
+        target=level(other.critic, actions),
+        actor=jax.tree.map(lambda w: 3.0 * w, state.actor),
+    )
+
+
+def level(critic, actions):
+    """The twins with last biases that make each action's mean over the batch 0."""
+    mean = jnp.asarray(twins(critic, batch(actions).obs).mean(1), jnp.float32)
+    shifted = critic.mlp.layers[-1].bias - mean
+    return eqx.tree_at(lambda net: net.mlp.layers[-1].bias, critic, shifted)
 
 
 def net(weights, x):
@@ -69,13 +89,10 @@ def probabilities(actor, obs):
     return weights / weights.sum(-1, keepdims=True)
 
 
-def target(actions, alpha, discount=0.9):
-    state = start(actions)
-    y = sac_discrete.critic_target(
-        state.target, state.actor, batch(actions),
-        alpha=jnp.float32(alpha), discount=discount,
-    )  # fmt: skip
-    return np.asarray(y)
+def target(actions, alpha, actor=None):
+    state, knobs = start(actions), {"discount": jnp.float32(0.9)}
+    actor, knobs["alpha"] = state.actor if actor is None else actor, jnp.float32(alpha)
+    return np.asarray(critic_target(state.target, actor, batch(actions), **knobs))
 
 
 def equal(left, right):
@@ -86,9 +103,8 @@ def equal(left, right):
 def saturated(logits):
     """An actor that says `logits` everywhere."""
     actor = jax.tree.map(jnp.zeros_like, start(len(logits)).actor)
-    last = actor.mlp.layers[-1]
-    object.__setattr__(last, "bias", jnp.asarray(logits, jnp.float32))
-    return actor
+    bias = jnp.asarray(logits, jnp.float32)
+    return eqx.tree_at(lambda net: net.mlp.layers[-1].bias, actor, bias)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.7])
@@ -139,9 +155,7 @@ def test_the_actor_loss_is_equation_12_summed_by_hand(actions, alpha):
             for n in range(N)
         ]
     )
-    loss, info = sac_discrete.actor_loss(
-        state.actor, state.critic, data, alpha=jnp.float32(alpha)
-    )
+    loss, info = actor_loss(state.actor, state.critic, data, alpha=jnp.float32(alpha))
     np.testing.assert_allclose(loss, expected, rtol=1e-4, atol=1e-6)
     entropy = -(p * np.log(p)).sum(-1).mean()
     np.testing.assert_allclose(info["entropy"], entropy, rtol=1e-4)
@@ -153,9 +167,8 @@ def test_the_actor_loss_is_equation_12_summed_by_hand(actions, alpha):
 def test_saturated_logits_give_finite_losses_gradients_and_entropies(logits):
     actor, state, data = saturated(logits), start(3), batch(3)
     alpha, cfg = jnp.float32(0.5), config(alpha=0.5)
-    (loss, info), grads = jax.value_and_grad(sac_discrete.actor_loss, has_aux=True)(
-        actor, state.critic, data, alpha=alpha
-    )
+    loss, info = actor_loss(actor, state.critic, data, alpha=alpha)
+    grads, _ = actor_gradient(actor, state.critic, data, alpha=alpha)
     ties = sum(logit == max(logits) for logit in logits)
     np.testing.assert_allclose(info["entropy"], math.log(ties), rtol=1e-5)
     q = np.float64(twins(state.critic, data.obs).min(0))
@@ -163,8 +176,7 @@ def test_saturated_logits_give_finite_losses_gradients_and_entropies(logits):
     expected = np.mean(-0.5 * math.log(ties) - q[:, chosen].mean(-1))
     np.testing.assert_allclose(loss, expected, rtol=1e-4)
     assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
-    y = sac_discrete.critic_target(state.target, actor, data, alpha=alpha, discount=0.9)
-    assert np.isfinite(y).all()
+    assert np.isfinite(target(3, 0.5, actor)).all()
     new, _ = update(KEY, state._replace(actor=actor), data, cfg)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(new))
 
@@ -173,12 +185,9 @@ def test_the_actors_gradient_is_exact_where_probabilities_underflow():
     """d/dz_b of Σ p (α log p − q) is p_b (α log p_b − q_b − Σ p (α log p − q))."""
     state, data = start(3), batch(3)
     logits = jnp.asarray([0.0, 1.0, -200.0])
-
-    grads = jax.grad(
-        lambda actor: sac_discrete.actor_loss(
-            actor, state.critic, data, alpha=jnp.float32(0.5)
-        )[0]
-    )(saturated(logits))
+    grads, _ = actor_gradient(
+        saturated(logits), state.critic, data, alpha=jnp.float32(0.5)
+    )
     q = twins(state.critic, data.obs).min(0)
     log_p = np.float64(logits) - np.logaddexp.reduce(np.float64(logits))
     p = np.exp(log_p)
@@ -269,7 +278,7 @@ def test_on_a_bandit_the_policy_becomes_the_softmax_of_reward_over_alpha(reward,
         obs, jnp.arange(k, dtype=jnp.int32), jnp.asarray(reward), obs, jnp.ones(k, bool)
     )
     spec = Spec((1,), "float32", num_actions=k)
-    state = sac_discrete.init(jax.random.key(0), spec, cfg)
+    state = init(jax.random.key(0), spec, cfg)
 
     def one(state, key):
         return sac_discrete.update(key, state, data, cfg)[0], None

@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from softq.types import Observation, Scalar
+from softq.types import Observation
 
 CLIP = 10.0  # standard deviations
 
@@ -13,30 +13,31 @@ CLIP = 10.0  # standard deviations
 class Stats(NamedTuple):
     """Count, mean and sum of squared deviations of all observations seen."""
 
-    count: Scalar
+    count: Int[Array, ""]
     mean: Float[Array, "*n"]
     deviation: Float[Array, "*n"]
 
 
 def empty(obs_shape: tuple[int, ...]) -> Stats:
-    return Stats(jnp.float32(0), jnp.zeros(obs_shape), jnp.zeros(obs_shape))
+    return Stats(jnp.int32(0), jnp.zeros(obs_shape), jnp.zeros(obs_shape))
 
 
 def fold(stats: Stats, obs: Float[Array, "n ..."]) -> Stats:
     """The statistics with n more observations (Chan et al. 1979)."""
-    n = jnp.float32(obs.shape[0])
-    count = stats.count + n
+    count = stats.count + obs.shape[0]  # an integer: float32 stops at 2²⁴
+    share = obs.shape[0] / count.astype(jnp.float32)
     mean = jnp.mean(obs, axis=0)
     delta = mean - stats.mean
     within = jnp.sum((obs - mean[None]) ** 2, axis=0)
-    between = delta**2 * (stats.count * n / count)
+    between = delta**2 * (stats.count.astype(jnp.float32) * share)
     deviation = stats.deviation + within + between
-    return Stats(count, stats.mean + delta * (n / count), deviation)
+    return Stats(count, stats.mean + delta * share, deviation)
 
 
 def apply(stats: Stats | None, obs: Observation) -> Observation:
     """(obs − mean)/std, clipped at ±10; the observations themselves without stats."""
     if stats is None:
         return obs
-    std = jnp.sqrt(stats.deviation / jnp.maximum(stats.count, 1.0) + 1e-8)
+    count = jnp.maximum(stats.count, 1).astype(jnp.float32)
+    std = jnp.sqrt(stats.deviation / count + 1e-8)
     return jnp.clip((obs - stats.mean[None]) / std[None], -CLIP, CLIP)

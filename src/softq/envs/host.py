@@ -192,7 +192,7 @@ class Episode:
             self.begin(number + 1)
         return same
 
-    def _typed(self, given: np.ndarray) -> Any:
+    def _typed(self, given: Any) -> Any:
         return np.int64(given) if self.spec.num_actions else given
 
 

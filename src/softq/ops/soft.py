@@ -35,7 +35,7 @@ def entropy(log_p: Float[Array, "*n a"]) -> Float[Array, "*n"]:
 
 def _scaled(q: Float[Array, "*n a"], alpha: Scalar | float) -> Float[Array, "*n a"]:
     """(Q − max Q)/α ≤ 0, so that nothing overflows; 0 or −inf where α = 0."""
-    gap = q - jax.lax.stop_gradient(jnp.max(q, axis=-1, keepdims=True))
+    gap = q - jnp.max(q, axis=-1, keepdims=True)
     cold = jnp.asarray(alpha, q.dtype) <= 0.0
     hard = jnp.where(gap < 0.0, -jnp.inf, 0.0)
     return jnp.where(cold, hard, gap / jnp.where(cold, 1.0, jnp.asarray(alpha, q.dtype)))

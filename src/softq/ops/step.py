@@ -39,7 +39,7 @@ def descend(
 
 
 def polyak(target: Params, online: Params, rate: Scalar | float) -> Params:
-    """θ' + rate (θ − θ'), leaf by leaf; rate 1 copies."""
+    """θ' + rate (θ − θ'), leaf by leaf; rate 1 copies up to rounding."""
     return jax.tree.map(lambda t, o: t + rate * (o - t), target, online)
 
 

@@ -14,6 +14,8 @@ from jaxtyping import Array, Float
 from softq.types import Key
 
 LOG_STD_MIN, LOG_STD_MAX = -10.0, 2.0
+# Where the first of the two softplus bends must level off for the second to end at 2.
+_TOP = LOG_STD_MAX + math.log(-math.expm1(LOG_STD_MIN - LOG_STD_MAX))
 
 
 def bound_log_std(raw: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
@@ -21,9 +23,8 @@ def bound_log_std(raw: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
 
     Unlike a clip its gradient never vanishes, so that no σ is stuck at an end.
     """
-    upper = LOG_STD_MAX - jax.nn.softplus(LOG_STD_MAX - raw)
-    lower = LOG_STD_MIN + jax.nn.softplus(upper - LOG_STD_MIN)
-    return jnp.minimum(lower, LOG_STD_MAX)
+    upper = _TOP - jax.nn.softplus(_TOP - raw)
+    return LOG_STD_MIN + jax.nn.softplus(upper - LOG_STD_MIN)
 
 
 def log_det_tanh(u: Float[Array, "*n d"]) -> Float[Array, "*n"]:
@@ -52,7 +53,7 @@ def sample(
 
 
 def median(mean: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
-    """The greedy action tanh(mean): the median (the mode only while σ² ≤ ½)."""
+    """The greedy action tanh(mean): the median, not the mode."""
     return jnp.tanh(mean)
 
 

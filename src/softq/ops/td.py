@@ -1,5 +1,6 @@
 """Temporal-difference targets."""
 
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from softq.types import Scalar
@@ -12,4 +13,4 @@ def target(
     discount: Scalar | float,
 ) -> Float[Array, " n"]:
     """y = r + γ (1 − terminated) V(s'). A time limit bootstraps: it is no end."""
-    return reward + discount * (1.0 - terminated.astype(reward.dtype)) * next_v
+    return reward + discount * jnp.where(terminated, 0.0, next_v)

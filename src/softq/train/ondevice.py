@@ -134,7 +134,7 @@ def run(
         train, (ended, infos) = jax.lax.scan(body, train, None, length)
         return train, ended, jax.tree.map(lambda x: x[-1], infos)
 
-    def lifted(root: Key, train: Train, length: int) -> Any:
+    def lifted(root: Array, train: Train, length: int) -> Any:
         fn = seeds.lift(lambda r, t: many(r, t, length), (0, AXES), (AXES, 0, 0))
         return fn(root, train)
 

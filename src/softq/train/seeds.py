@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Array
 
-from softq.types import Key
+
 
 
 class Seeds(NamedTuple):
@@ -24,8 +25,8 @@ class Seeds(NamedTuple):
         """The leading axes that arrays of this run carry."""
         return () if self.count == 1 else (self.count,)
 
-    def roots(self) -> Key:
-        """The root key of every seed."""
+    def roots(self) -> Array:
+        """The root key of every seed: one key, or an array of them."""
         keys = [jax.random.key(seed) for seed in self.all]
         return jax.numpy.stack(keys) if self.axes else keys[0]
 
