@@ -42,7 +42,10 @@ def main() -> None:
     for p in online.run(algo, cfg, options, [host], seeds, train):
         if p.step % args.every:
             continue
-        record: dict[str, object] = {"step": p.step, "wall_s": round(time.time() - begin, 1)}
+        record: dict[str, object] = {
+            "step": p.step,
+            "wall_s": round(time.time() - begin, 1),
+        }
         for name, choose in choosers.items():
             agent, stats = p.train.agent, p.train.stats
             returns = rollout(

@@ -108,10 +108,14 @@ def chain(folder: Path, name: str, rng: random.Random, stops: int) -> dict[str, 
 def main() -> None:
     wanted, rng = 20, random.Random(0)
     folder = Path(tempfile.mkdtemp(prefix="softq-resume-"))
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", folder], check=True)
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", folder], check=True
+    )
     try:
         whole = folder / "whole"
-        subprocess.run([*SOFTQ, *TRAIN, "--out", whole], check=True, capture_output=True)
+        subprocess.run(
+            [*SOFTQ, *TRAIN, "--out", whole], check=True, capture_output=True
+        )
         expected, stops, equal = summary(whole), [], []
         shutil.rmtree(whole)
         while len(stops) < wanted:

@@ -20,7 +20,7 @@ LENGTH = 5  # steps until a time limit
 class Probe(gymnasium.Env):
     observation_space: spaces.Space = spaces.Box(-2.0, 2.0, (2,), np.float32)
     shown = ((0.0, 0.0),)  # the observations that `q` is asked about
-    tolerance = 0.1
+    tolerance = 0.05
 
     def __init__(self, actions):
         self.continuous = actions == "continuous"
@@ -115,6 +115,7 @@ class ActAsShown(Probe):
         noise=spaces.Box(-1.0, 1.0, (1,), np.float32),
     )
     shown = ((-1.0, 0.3), (1.0, 0.3), (-1.0, -0.6), (1.0, -0.6))
+    tolerance = 0.1
 
     def begin(self):
         sign = 2.0 * self.np_random.integers(2) - 1.0
@@ -140,7 +141,7 @@ class TimeLimit(Probe):
     A cut taken for an end gives 1/(1 − 4γ/5): one transition in five lacks a future.
     """
 
-    tolerance = 0.25
+    tolerance = 0.06
 
     def follow(self):
         return np.float32(self.shown[-1]), False, self.time == LENGTH
@@ -183,6 +184,7 @@ class Image(Probe):
 
     observation_space = spaces.Box(0, 255, (8, 8, 1), np.uint8)
     shown = (half_bright(-1), half_bright(1))
+    tolerance = 0.1
 
     def begin(self):
         return self.shown[self.np_random.integers(2)]

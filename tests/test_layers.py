@@ -14,8 +14,8 @@ BELOW["data"] = {"types", "data"}
 BELOW["envs"] = {"types", "envs"}
 BELOW["train"] = BELOW["algos"] | {"data", "envs", "train"}
 ABOVE = {"api", "cli", "drive", "film", "export"}
-HIGHEST = {"plan": ABOVE, "policy": ABOVE, "evaluate": ABOVE, "report": ABOVE,
-           "log": ABOVE, "checkpoint": ABOVE | {"plan", "policy"}, "api": {"cli"}}  # fmt: skip
+HIGHEST = dict.fromkeys(("plan", "policy", "evaluate", "report", "log"), ABOVE)
+HIGHEST |= {"checkpoint": ABOVE | {"plan", "policy"}, "api": {"cli"}}
 FILES = sorted(SOURCE.rglob("*.py"))
 
 

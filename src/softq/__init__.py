@@ -1,8 +1,8 @@
 """softq: maximum-entropy reinforcement learning.
 
-    run = softq.train("sac", env="HalfCheetah-v5", steps=1_000_000, out="runs/hc")
-    policy = softq.load("runs/hc")
-    result = softq.evaluate(policy, env="HalfCheetah-v5", episodes=10)
+run = softq.train("sac", env="HalfCheetah-v5", steps=1_000_000, out="runs/hc")
+policy = softq.load("runs/hc")
+result = softq.evaluate(policy, env="HalfCheetah-v5", episodes=10)
 """
 
 import importlib

@@ -68,12 +68,16 @@ def resume(
     path = Path(run)
     made, spec, _ = plan.read(path)
     if env is None and made.env.startswith("python:"):
-        raise SoftqError(f"{path} was trained on {made.env}. Try: softq.resume(…, env=…)")
+        raise SoftqError(
+            f"{path} was trained on {made.env}. Try: softq.resume(…, env=…)"
+        )
     wanted = made.env if env is None else env
     source = source_of(made, wanted)
     try:
         if source.spec != spec:
-            raise SoftqError(f"{path} was trained on {spec}; {made.env} is {source.spec}")
+            raise SoftqError(
+                f"{path} was trained on {spec}; {made.env} is {source.spec}"
+            )
         step = next(checkpoint.newest(path), None)
         if step is None:
             raise SoftqError(f"{path} has no whole checkpoint, so nothing to resume")
@@ -90,16 +94,14 @@ def resume(
         source.close()
 
 
-def evaluate(
-    policy: Policy, env: EnvLike, episodes: int = 10, seed: int = 0
-) -> Result:
+def evaluate(policy: Policy, env: EnvLike, episodes: int = 10, seed: int = 0) -> Result:
     """Greedy and sampled episodes of a policy in fresh environments.
 
     Returns task, entropy and soft returns apart (undiscounted sums an episode).
     Raises SoftqError where the environment does not fit the policy.
     """
     if isinstance(env, gymnasium.Env):
-        env = env.spec.id if env.spec else (lambda made=env: made)  # type: ignore[misc]
+        env = env.spec.id if env.spec else (lambda made=env: made)
     envs = [make(env) for _ in range(episodes)]
     found = spec_of(envs[0])
     if found != policy.spec:

@@ -35,7 +35,7 @@ class Broken(SoftqError):
 
 
 def named(tree: Any) -> dict[str, Any]:
-    """The leaves of a pytree by their path, as in `.agent.actor.mlp.layers[0].weight`."""
+    """A pytree's leaves by their path, like `.agent.actor.mlp.layers[0].weight`."""
     return {
         jax.tree_util.keystr(path): leaf
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
@@ -89,7 +89,9 @@ def write(path: Path, content: bytes) -> None:
 
 
 def _write_tensors(path: Path, leaves: dict[str, Any]) -> str:
-    arrays = {name: np.asarray(jax.device_get(x), order="C") for name, x in leaves.items()}
+    arrays = {
+        name: np.asarray(jax.device_get(x), order="C") for name, x in leaves.items()
+    }
     content = save_tensors(arrays)
     write(path, content)
     return hashlib.sha256(content).hexdigest()
@@ -164,9 +166,13 @@ def restore(template: Any, found: dict[str, np.ndarray], source: str) -> Any:
     """`found` as a pytree like `template`; raises Broken where they differ."""
     wanted = named(template)
     if missing := sorted(wanted.keys() - found.keys()):
-        raise Broken(f"{source} has no {missing[0]}: it is of another algorithm or config")
+        raise Broken(
+            f"{source} has no {missing[0]}: it is of another algorithm or config"
+        )
     if extra := sorted(found.keys() - wanted.keys()):
-        raise Broken(f"{source} has {extra[0]} too: it is of another algorithm or config")
+        raise Broken(
+            f"{source} has {extra[0]} too: it is of another algorithm or config"
+        )
     for name, leaf in wanted.items():
         have = found[name]
         if have.shape != leaf.shape or have.dtype != leaf.dtype:
@@ -183,7 +189,8 @@ def _fill(ring: Ring, found: dict[str, np.ndarray], size: int, path: Path) -> An
     several = len(ring.rows.reward.shape) == 2
     cut = jax.tree.map(
         lambda s: jax.ShapeDtypeStruct(
-            (s.shape[0], size, *s.shape[2:]) if several else (size, *s.shape[1:]), s.dtype
+            (s.shape[0], size, *s.shape[2:]) if several else (size, *s.shape[1:]),
+            s.dtype,
         ),
         ring.rows,
     )

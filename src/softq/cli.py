@@ -13,7 +13,7 @@ USAGE = """softq: maximum-entropy reinforcement learning
 
   softq train ALGO --env ID      train online; `softq train ALGO --help` has the options
   softq resume RUN               continue a run exactly where it stopped
-  softq evaluate RUN             greedy and sampled episodes; task, entropy and soft return
+  softq evaluate RUN             greedy and sampled: task, entropy and soft return
   softq play RUN --video FILE    film an episode (mp4 or gif)
   softq export RUN --format F    the policy as onnx or stablehlo, checked against it
   softq list                     algorithms, softq's own environments, your runs
@@ -63,15 +63,18 @@ def _parse(kind: Any, args: list[str], prog: str) -> Any:
 
 def _train(args: list[str]) -> int:
     from softq import options, plan
+    from softq.algos import ALGOS
     from softq.types import SoftqError
 
     if not args or args[0].startswith("-"):
-        names = ", ".join(plan.ALGOS)
+        names = ", ".join(ALGOS)
         if args and args[0] in ("-h", "--help"):
             print(f"softq train ALGO --env ID [options]\n\nALGO is one of: {names}\n"
                   "Its options: softq train ALGO --help")  # fmt: skip
             return 0
-        raise SoftqError(f"train what? Try: softq train sac --env ID. There are: {names}")
+        raise SoftqError(
+            f"train what? Try: softq train sac --env ID. There are: {names}"
+        )
     name = plan.algorithm(args[0])
     given = _parse(options.train(name), args[1:], f"softq train {args[0]}")
     from softq import api

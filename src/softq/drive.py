@@ -78,6 +78,7 @@ class Driver:
         self.evaluations: list[dict[str, Any]] = []
         self.evaluator = self._evaluator(env)
         self.last: Progress | None = None
+        self.evaluated_at = 0
 
     def _open(self, out: Path) -> None:
         made, offsets = self.plan, self.resumed["logs"] if self.resumed else None
@@ -113,7 +114,9 @@ class Driver:
             if self.out is not None:
                 report.after(self.out)
             policies = Policy.of_train(self.plan, self.source.spec, train)
-            return Run(self.out, self.plan, step, self.evaluations, policies, stop.signal)
+            return Run(
+                self.out, self.plan, step, self.evaluations, policies, stop.signal
+            )
         except OSError as error:
             raise self._cannot_write(error) from error
         finally:
@@ -141,10 +144,12 @@ class Driver:
             if kept and saved < step:
                 self.save()
             where = f" Continue with: softq resume {self.out}" if kept else ""
-            raise SoftqError(f"{error}. The run stops at step {step:,}.{where}") from error
-        if self.last is not None and self.evaluator and step >= self.plan.loop.steps:
-            if step % self.plan.cadence.eval_every:
-                self._evaluate(self.last)
+            raise SoftqError(
+                f"{error}. The run stops at step {step:,}.{where}"
+            ) from error
+        ended = step >= self.plan.loop.steps
+        if ended and self.last and self.evaluated_at != self.last.step:
+            self._evaluate(self.last)
         if saved < step:
             self.save()
 
@@ -167,6 +172,7 @@ class Driver:
     def _evaluate(self, progress: Progress) -> None:
         if self.evaluator is None:
             return
+        self.evaluated_at = progress.step
         for record in self.evaluator.evaluate(progress.step, progress.train):
             self.evaluations.append(record)
             for sink in self.sinks:
@@ -193,7 +199,9 @@ class Driver:
             f" The checkpoint at step {kept:,} is whole. Make room, then: "
             f"softq resume {self.out}"
         )  # fmt: skip
-        return SoftqError(f"cannot write to {self.out}: {error.strerror or error}.{hint}")
+        return SoftqError(
+            f"cannot write to {self.out}: {error.strerror or error}.{hint}"
+        )
 
 
 def process_age() -> float:

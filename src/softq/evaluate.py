@@ -81,7 +81,7 @@ def rollout(
     for t in range(10**9):
         chosen = choose(jax.random.fold_in(root, t), jax.numpy.asarray(obs))
         action, entropy, alpha = (np.asarray(x) for x in chosen)
-        for i in np.flatnonzero(active):
+        for i in np.flatnonzero(active).tolist():
             raw, reward, terminated, truncated, _ = envs[i].step(spec.to_env(action[i]))
             obs[i] = np.reshape(raw, spec.obs_shape)
             bonus = float(entropy[i]) if explore else 0.0

@@ -1,15 +1,15 @@
 """The greedy policy as one file that runs without softq, checked against the policy.
 
 The file maps `obs` (n, …) in the environment's units (flattened unless an image) to
-`action`: (n, d) float32 in the Box's units, or (n,) int32 labels. n is free.
-Normalisation of observations and the weights are inside.
+`action`: (n, d) float32 in the Box's units, or (n,) int32 labels, followed by
+`probability` (n, actions). n is free. Normalisation and weights are inside.
 """
 
 import importlib
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import jax
 import jax.export
@@ -22,8 +22,7 @@ from softq.data import normalize
 from softq.policy import Policy
 from softq.types import SoftqError
 
-Format = Literal["onnx", "stablehlo"]
-Function = Callable[[np.ndarray], np.ndarray]
+Function = Callable[[np.ndarray], list[np.ndarray]]
 
 LIMIT = 1e-5  # in the action's units
 COUNT, CHUNK = 10_000, 500  # observations: in all, and at a time
@@ -33,17 +32,16 @@ PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 OPSET = 17  # an old one is enough, and runs on old runtimes too
 
 
-def export(policy: Policy, format: Format, out: Path) -> float:
+def export(policy: Policy, format: str, out: Path) -> float:
     """Writes the greedy policy to `out`, atomically; returns its largest error.
 
     The file is loaded again and compared with the policy on 10,000 observations:
-    largest |Δ action| in the environment's units; for discrete actions, the
+    largest |Δ action| in the environment's units; for discrete actions |Δ π|, or the
     probability given up where another one was chosen. Raises SoftqError, with no
     file written, where that is above 1e-5, a package is missing or the disk refuses.
     """
-    if format not in get_args(Format):
-        names = " or ".join(get_args(Format))
-        raise SoftqError(f"--format is {names}; found {format}")
+    if format not in ("onnx", "stablehlo"):
+        raise SoftqError(f"--format is onnx or stablehlo; found {format}")
     encode, decode = (_onnx, _load_onnx) if format == "onnx" else (_hlo, _load_hlo)
     if format == "onnx":
         _need("jax2onnx"), _need("onnxruntime")
@@ -68,21 +66,33 @@ def export(policy: Policy, format: Format, out: Path) -> float:
     return difference
 
 
-def greedy(policy: Policy) -> Callable[[Array], Array]:
-    """obs (n, …) → greedy actions in the environment's units, as a pure function."""
+def greedy(policy: Policy) -> Callable[[Array], Array | tuple[Array, Array]]:
+    """obs (n, …) → greedy actions in the environment's units, as a pure function.
+
+    Discrete policies also give the probability of every action, (n, actions).
+    """
     spec, key = policy.spec, jax.random.key(0)
 
-    def choose(obs: Array) -> Array:
+    def choose(obs: Array) -> Array | tuple[Array, Array]:
         shown = normalize.apply(policy.stats, obs)
-        action = policy.algo.act(key, policy.agent, shown, policy.cfg, False)
         if spec.num_actions:
-            return action + spec.action_start
+            log_p = _log_policy(policy, shown)
+            # What `act` does too, but then the network would be in the file twice.
+            index = jnp.argmax(log_p, axis=-1).astype(jnp.int32)
+            return index + spec.action_start, jnp.exp(log_p)
+        action = policy.algo.act(key, policy.agent, shown, policy.cfg, False)
         low, high = (
             jnp.asarray([bound], jnp.float32) for bound in (spec.low, spec.high)
         )
         return jnp.clip(low + 0.5 * (action + 1.0) * (high - low), low, high)
 
     return choose
+
+
+def _log_policy(policy: Policy, shown: Array) -> Array:
+    """log π(·|s) of a discrete policy on a batch of normalised observations."""
+    algo: Any = policy.algo
+    return algo.log_policy(policy.agent.actor, shown)  # type: ignore[no-any-return]
 
 
 def _hlo(policy: Policy) -> bytes:
@@ -94,7 +104,8 @@ def _hlo(policy: Policy) -> bytes:
 
 def _load_hlo(path: Path) -> Function:
     function: Any = jax.export.deserialize(bytearray(path.read_bytes()))
-    return lambda obs: np.asarray(function.call(jnp.asarray(obs)))
+    call = function.call
+    return lambda obs: [np.asarray(x) for x in jax.tree.leaves(call(jnp.asarray(obs)))]
 
 
 def _onnx(policy: Policy) -> bytes:
@@ -107,7 +118,7 @@ def _onnx(policy: Policy) -> bytes:
         model_name="softq",
         opset=OPSET,
         input_names=["obs"],
-        output_names=["action"],
+        output_names=["action", "probability"][: 2 if policy.spec.num_actions else 1],
     )
     return bytes(model.SerializeToString())
 
@@ -115,7 +126,7 @@ def _onnx(policy: Policy) -> bytes:
 def _load_onnx(path: Path) -> Function:
     runtime = _need("onnxruntime")
     session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return lambda obs: np.asarray(session.run(["action"], {"obs": obs})[0])
+    return lambda obs: list(session.run(None, {"obs": obs}))
 
 
 def _need(package: str) -> Any:
@@ -131,23 +142,22 @@ def _compare(policy: Policy, function: Function) -> float:
     return float(np.max([_difference(policy, obs, found) for obs, found in pairs]))
 
 
-def _difference(policy: Policy, obs: np.ndarray, found: np.ndarray) -> float:
+def _difference(policy: Policy, obs: np.ndarray, found: list[np.ndarray]) -> float:
     """As `export` returns it, on one batch; infinite for what is no action at all."""
     wanted, spec = policy(obs), policy.spec
-    if found.shape != wanted.shape:
+    if found[0].shape != wanted.shape:
         return np.inf
     if not spec.num_actions:
-        return float(np.max(np.abs(found - wanted)))
-    other = np.flatnonzero(found != wanted)
-    chosen = np.stack([wanted[other], found[other]], axis=-1) - spec.action_start
+        return float(np.max(np.abs(found[0] - wanted)))
+    chosen = np.stack([wanted, found[0]], axis=-1) - spec.action_start
     if not np.isin(chosen, np.arange(spec.num_actions)).all():
         return np.inf
-    # Rounding may decide between two actions that are equally good.
-    algo: Any = policy.algo
-    shown = normalize.apply(policy.stats, jnp.asarray(obs[other]))
-    p = np.exp(np.asarray(algo.log_policy(policy.agent.actor, shown)))
+    # Labels alone would hide what is nearly a tie, and object to what is one.
+    p = np.asarray(
+        _probability(policy, normalize.apply(policy.stats, jnp.asarray(obs)))
+    )
     best, taken = np.take_along_axis(p, chosen, axis=-1).T
-    return float(np.max(best - taken, initial=0.0))
+    return float(max(np.max(best - taken), np.max(np.abs(found[1] - p))))
 
 
 def _observations(policy: Policy) -> Iterator[np.ndarray]:
@@ -156,7 +166,7 @@ def _observations(policy: Policy) -> Iterator[np.ndarray]:
     shape = CHUNK, *policy.spec.obs_shape
     mean, std = np.zeros(()), np.ones(())
     if stats is not None:
-        variance = np.asarray(stats.deviation) / max(int(stats.count), 1)
+        variance = np.asarray(stats.deviation) / max(int(stats.seen), 1)
         mean, std = np.asarray(stats.mean), np.sqrt(variance + 1e-8)
     for _ in range(COUNT // CHUNK):
         if policy.spec.obs_dtype == "uint8":

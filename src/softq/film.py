@@ -25,6 +25,7 @@ from softq.policy import Policy
 from softq.types import Key, SoftqError
 
 FPS = 30.0  # where an environment does not say
+RAW = ["-y", "-v", "error", "-f", "rawvideo", "-pix_fmt", "rgb24"]
 MP4 = [
     "-c:v", "libx264", "-crf", "18", "-movflags", "+faststart",
     # Colour has half the resolution, so that sizes must be even.
@@ -136,24 +137,12 @@ class Film:
             self.process.communicate()
 
     def _start(self, shape: tuple[int, ...]) -> subprocess.Popen[bytes]:
-        raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{shape[1]}x{shape[0]}"]
         form = GIF if self.path.suffix == ".gif" else MP4
-        command = [
-            self.ffmpeg,
-            "-y",
-            "-v",
-            "error",
-            *raw,
-            "-r",
-            str(self.fps),
-            "-i",
-            "-",
-        ]
+        frames = ["-s", f"{shape[1]}x{shape[0]}", "-r", str(self.fps), "-i", "-"]
+        command = [self.ffmpeg, *RAW, *frames, *form, str(self.path)]
         pipe = subprocess.PIPE
         # In a group of its own, an interrupt reaches it through `close` alone.
-        return subprocess.Popen(
-            [*command, *form, str(self.path)], stdin=pipe, stderr=pipe, process_group=0
-        )
+        return subprocess.Popen(command, stdin=pipe, stderr=pipe, process_group=0)
 
 
 class Camera(gymnasium.Wrapper):

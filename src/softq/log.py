@@ -118,7 +118,9 @@ class Board:
         grid.add_column()
         rate = self.now.get("steps_per_s", 0.0)
         left = (self.total - self.now.get("step", 0)) / rate if rate else None
-        speed = f"{rate:,.0f} steps/s, {duration(left)} left" if left is not None else "…"
+        speed = (
+            f"{rate:,.0f} steps/s, {duration(left)} left" if left is not None else "…"
+        )
         grid.add_row("speed", speed)
         grid.add_row("training", _short(self.now) if self.now else "…")
         grid.add_row("evaluation", _at(self.last) if self.last else "…")
@@ -136,7 +138,8 @@ class TensorBoard:
             from tensorboardX import SummaryWriter
         except ImportError as error:
             raise missing("tensorboard", "--tensorboard") from error
-        self.make, self.run, self.writers = SummaryWriter, run / "tensorboard", {}
+        self.make, self.run = SummaryWriter, run / "tensorboard"
+        self.writers: dict[int, Any] = {}
 
     def metrics(self, record: dict[str, Any]) -> None:
         self._add("train", record)
@@ -165,7 +168,9 @@ class Wandb:
             import wandb
         except ImportError as error:
             raise missing("wandb", "--wandb") from error
-        self.session = wandb.init(project="softq", name=run.name, config=config, dir=run)
+        self.session = wandb.init(
+            project="softq", name=run.name, config=config, dir=run
+        )
 
     def metrics(self, record: dict[str, Any]) -> None:
         self._log("train", record)
@@ -175,7 +180,9 @@ class Wandb:
 
     def _log(self, group: str, record: dict[str, Any]) -> None:
         seed, step = record["seed"], record["step"]
-        named = {f"{group}/{k}/seed-{seed}": v for k, v in record.items() if k != "seed"}
+        named = {
+            f"{group}/{k}/seed-{seed}": v for k, v in record.items() if k != "seed"
+        }
         self.session.log(named, step=step)
 
     def close(self) -> None:

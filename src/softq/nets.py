@@ -33,7 +33,9 @@ class Linear(eqx.Module):
         weight_key, bias_key = jax.random.split(key)
         shape = (inputs, outputs)
         self.weight = jax.random.uniform(weight_key, shape, minval=-bound, maxval=bound)
-        self.bias = jax.random.uniform(bias_key, (outputs,), minval=-bound, maxval=bound)
+        self.bias = jax.random.uniform(
+            bias_key, (outputs,), minval=-bound, maxval=bound
+        )
 
     def __call__(self, x: Float[Array, " i"]) -> Float[Array, " o"]:
         return x @ self.weight + self.bias
@@ -51,7 +53,9 @@ class Conv(eqx.Module):
         weight_key, bias_key = jax.random.split(key)
         shape = (kernel, kernel, inputs, outputs)
         self.weight = jax.random.uniform(weight_key, shape, minval=-bound, maxval=bound)
-        self.bias = jax.random.uniform(bias_key, (outputs,), minval=-bound, maxval=bound)
+        self.bias = jax.random.uniform(
+            bias_key, (outputs,), minval=-bound, maxval=bound
+        )
         self.stride = stride
 
     def __call__(self, x: Float[Array, "h w i"]) -> Float[Array, "h2 w2 o"]:
@@ -125,7 +129,9 @@ def _convolutions(key: Key, shape: tuple[int, ...]) -> tuple[Conv, ...]:
     keys = jax.random.split(key, len(plan))
     return tuple(
         Conv(k, i, channels, kernel, stride)
-        for k, i, (channels, kernel, stride) in zip(keys, inputs[:-1], plan, strict=True)
+        for k, i, (channels, kernel, stride) in zip(
+            keys, inputs[:-1], plan, strict=True
+        )
     )
 
 

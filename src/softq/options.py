@@ -25,7 +25,11 @@ def train(name: str) -> type:
         ("algo", ALGOS[name].Config, dataclasses.field(default=ALGOS[name].Config())),
     ]
     documented = [
-        (n, Annotated[t, tyro.conf.arg(help=f.metadata["help"])] if f.metadata else t, f)
+        (
+            n,
+            Annotated[t, tyro.conf.arg(help=f.metadata["help"])] if f.metadata else t,
+            f,
+        )
         for n, t, f in fields
     ]
     return dataclasses.make_dataclass("Train", documented, frozen=True)

@@ -19,7 +19,16 @@ from softq.train.seeds import Seeds
 from softq.train.step import Options
 from softq.types import SoftqError, Spec
 
-PACKAGES = ("softq", "jax", "jaxlib", "equinox", "optax", "numpy", "gymnasium", "mujoco")
+PACKAGES = (
+    "softq",
+    "jax",
+    "jaxlib",
+    "equinox",
+    "optax",
+    "numpy",
+    "gymnasium",
+    "mujoco",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +57,8 @@ class Plan:
     algorithm: str
     env: str
     algo: Any
-    loop: Options = Options()
-    cadence: Cadence = Cadence()
+    loop: Options = dataclasses.field(default_factory=Options)
+    cadence: Cadence = dataclasses.field(default_factory=Cadence)
     seed: int = 0
     seeds: int = 1
 
@@ -98,32 +107,41 @@ def _only_known(given: dict[str, Any], kinds: list[Any], where: str) -> None:
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1, 0.4)
-            hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}"
+            hint = (
+                f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}"
+            )
             raise SoftqError(f"{name} is not among {where}. {hint}")
 
 
 # Options that may be zero, and those that may be anything.
-MAY_BE_ZERO = {"seed", "learning_starts", "eval_every", "checkpoint_every", "max_replay",
-               "target_period", "alpha", "discount"}  # fmt: skip
+MAY_BE_ZERO = {
+    "seed", "learning_starts", "eval_every", "checkpoint_every", "max_replay",
+    "target_period", "alpha", "discount",
+}  # fmt: skip
 ANY_NUMBER = {"target_entropy"}
 AT_MOST_ONE = {"discount", "polyak", "target_entropy_ratio"}
 
 
 def check(plan: Plan) -> None:
     """Raises SoftqError for numbers that cannot be meant, each with what was found."""
-    for prefix, part in (("", plan), ("", plan.loop), ("", plan.cadence), ("algo.", plan.algo)):
+    for prefix, part in (
+        ("", plan),
+        ("", plan.loop),
+        ("", plan.cadence),
+        ("algo.", plan.algo),
+    ):
         for field in dataclasses.fields(part):
             _check_number(prefix, field.name, getattr(part, field.name))
     loop = plan.loop
     if loop.batch_size > loop.capacity:
         raise SoftqError(
-            f"a batch of {loop.batch_size:,} is larger than the replay ring, which holds "
-            f"{loop.capacity:,}. Try: --capacity {max(loop.batch_size, 1_000_000)}"
+            f"a batch of {loop.batch_size:,} is larger than the replay ring, "
+            f"which holds {loop.capacity:,}. Try: --capacity {max(loop.batch_size, 1_000_000)}"
         )
     if loop.batch_size > loop.steps:
         raise SoftqError(
-            f"a batch of {loop.batch_size:,} is larger than the {loop.steps:,} steps of "
-            f"the run. Try: --batch-size {max(loop.steps // 10, 1)}"
+            f"a batch of {loop.batch_size:,} is larger than the {loop.steps:,} "
+            f"steps of the run. Try: --batch-size {max(loop.steps // 10, 1)}"
         )
 
 
@@ -209,7 +227,9 @@ def _typed(kind: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         hints = typing.get_type_hints(kind)
         if not isinstance(value, dict) or value.keys() != set(_names(kind)):
-            raise TypeError(f"{kind.__name__} must have exactly {', '.join(_names(kind))}")
+            raise TypeError(
+                f"{kind.__name__} must have exactly {', '.join(_names(kind))}"
+            )
         return kind(**{name: _typed(hints[name], x) for name, x in value.items()})
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin is tuple:
@@ -244,7 +264,9 @@ def machine() -> dict[str, Any]:
     info = Path("/proc/cpuinfo")
     if info.is_file():
         lines = info.read_text().splitlines()
-        names = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
+        names = [
+            line.split(":", 1)[1].strip() for line in lines if "model name" in line
+        ]
         model = names[0] if names else model
     return {"processor": model, "cores": os.cpu_count(), "system": platform.platform()}
 

@@ -1,4 +1,4 @@
-"""A trained policy as a function: observations in, actions in the environment's units."""
+"""A trained policy as a function: observations in, actions in the Box's units out."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -46,7 +46,9 @@ class Policy:
         batch, single = self._batch(obs)
         choose = self.choosers["greedy" if key is None else "sampled"]
         drawn = jax.random.key(0) if key is None else key
-        action = self.spec.to_env(np.asarray(choose(drawn, self.agent, self.stats, batch)[0]))
+        action = self.spec.to_env(
+            np.asarray(choose(drawn, self.agent, self.stats, batch)[0])
+        )
         return action[0] if single else action
 
     def value(self, obs: Any, action: Any) -> np.ndarray:
@@ -57,8 +59,8 @@ class Policy:
         shape = () if self.spec.num_actions else (self.spec.action_dim,)
         if inner.shape != (batch.shape[0], *shape):
             raise SoftqError(
-                f"an action for {batch.shape[0]} observation(s) has shape {given.shape}; "
-                f"this policy's actions have shape {shape}"
+                f"an action for {batch.shape[0]} observation(s) has shape "
+                f"{given.shape}; this policy's actions have shape {shape}"
             )
         q = np.asarray(self._value(self.agent, self.stats, batch, inner))
         return q[0] if single else q
@@ -78,7 +80,9 @@ class Policy:
 
 
 def load(
-    run: str | Path, which: Literal["last", "best"] | int = "last", seed: int | None = None
+    run: str | Path,
+    which: Literal["last", "best"] | int = "last",
+    seed: int | None = None,
 ) -> Policy:
     """The policy of a run: its last, its best or a given checkpoint.
 

@@ -92,7 +92,9 @@ def curve(records: list[dict[str, Any]], path: Path, title: str) -> None:
         axes.plot(steps, values.mean(axis=1), color=colour, linewidth=2, label=name)
     seeds = len({r["seed"] for r in records})
     axes.set(xlabel="environment steps", ylabel="return")
-    axes.set_title(f"{title}  ({seeds} seed{'s' * (seeds > 1)})", loc="left", fontsize=11)
+    axes.set_title(
+        f"{title}  ({seeds} seed{'s' * (seeds > 1)})", loc="left", fontsize=11
+    )
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
@@ -130,12 +132,18 @@ def show(result: Result, env: str, as_json: bool) -> None:
         pairs = {"greedy": result.greedy, "sampled": result.sampled}
         print(json.dumps({"env": env} | {k: v.summary() for k, v in pairs.items()}))
         return
-    out = Table(title=f"{env}, {len(result.greedy.task)} episodes", title_justify="left")
+    out = Table(
+        title=f"{env}, {len(result.greedy.task)} episodes", title_justify="left"
+    )
     for name in ("policy", "task return", "entropy (nats)", "soft return", "length"):
         out.add_column(name, justify="right")
     for name, returns in (("greedy", result.greedy), ("sampled", result.sampled)):
         s = returns.summary()
-        bonus = ("–", "–") if name == "greedy" else (f"{s['entropy']:,.1f}", f"{s['soft']:,.1f}")
+        bonus = (
+            ("–", "–")
+            if name == "greedy"
+            else (f"{s['entropy']:,.1f}", f"{s['soft']:,.1f}")
+        )
         out.add_row(name, _plus_minus(s), *bonus, f"{s['length']:,.0f}")
     Console().print(out)
 
@@ -151,5 +159,9 @@ def listing(runs: Path) -> None:
     found = sorted(path.parent for path in runs.glob("*/config.json"))
     for run in found:
         last = evaluations(run)[-1:]
-        told = f"step {last[0]['step']:,}: {_plus_minus(last[0]['greedy'])}" if last else ""
+        told = (
+            f"step {last[0]['step']:,}: {_plus_minus(last[0]['greedy'])}"
+            if last
+            else ""
+        )
         console.print(f"run {run}  {told}", highlight=False)

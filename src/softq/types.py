@@ -106,18 +106,20 @@ def config(cls: type[T]) -> type[T]:
 
     So that a sweep over numeric knobs is a vmap, and only structure recompiles.
     """
-    made = dataclasses.dataclass(frozen=True)(cls)
+    made: Any = dataclasses.dataclass(frozen=True)(cls)
     hints = typing.get_type_hints(cls)
     knobs = [f.name for f in dataclasses.fields(made) if _is_knob(hints[f.name])]
     static = [f.name for f in dataclasses.fields(made) if f.name not in knobs]
 
     def flatten(cfg: T) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
-        leaves = [(jax.tree_util.GetAttrKey(name), getattr(cfg, name)) for name in knobs]
+        leaves = [
+            (jax.tree_util.GetAttrKey(name), getattr(cfg, name)) for name in knobs
+        ]
         return leaves, tuple(getattr(cfg, name) for name in static)
 
     def unflatten(structure: tuple[Any, ...], leaves: Iterable[Any]) -> T:
         # Not through __init__, whose types are the user's: a leaf may be an array.
-        cfg = object.__new__(made)
+        cfg: T = object.__new__(made)
         for name, value in zip([*knobs, *static], [*leaves, *structure], strict=True):
             object.__setattr__(cfg, name, value)
         return cfg

@@ -24,7 +24,7 @@ SOLVES = {
     "sac": [*probes.PROBES],
     "sac_discrete": [*probes.PROBES],
 }
-DISCOUNT, ALPHA = 0.8, 0.02
+DISCOUNT, ALPHA = 0.8, 0.05
 OPTIONS = {
     "vector": Options(steps=1500, learning_starts=300, batch_size=64),
     "image": Options(steps=700, learning_starts=200, batch_size=32),
@@ -90,9 +90,14 @@ def solved_images(name):
     return train(name, hosts, OPTIONS["image"])[0]
 
 
+def as_batch(obs):
+    dtype = jnp.uint8 if np.ndim(obs) == 3 else jnp.float32
+    return jnp.asarray(obs, dtype)[None]
+
+
 def bonus(name, agent, obs):
     """α H(π(·|obs)), from many draws where the algorithm has only draws."""
-    many = jnp.broadcast_to(jnp.asarray(obs, jnp.float32)[None], (4096, len(obs)))
+    many = jnp.broadcast_to(as_batch(obs), (4096, len(obs)))
     entropy = ALGOS[name].entropy(jax.random.key(0), agent, many, config(name))
     return ALPHA * float(entropy.mean())
 
@@ -101,8 +106,7 @@ def learned(name, agent, obs, move):
     """Q(obs, move), as the algorithm's `value` says it."""
     discrete = ALGOS[name].ACTIONS == "discrete"
     action = jnp.asarray([move], jnp.int32) if discrete else jnp.asarray([[move]])
-    shown = np.asarray(obs, None if np.ndim(obs) == 3 else np.float32)
-    value = ALGOS[name].value(agent, jnp.asarray(shown)[None], action, config(name))
+    value = ALGOS[name].value(agent, as_batch(obs), action, config(name))
     return float(value[0])
 
 
@@ -115,15 +119,10 @@ def check(name, probe, agent):
             found = learned(name, agent, obs, move)
             assert found == pytest.approx(true, abs=env.tolerance), (obs, move)
         if env.best(obs) is not None:
-            shown = jnp.asarray(np.asarray(obs, env_dtype(env)))[None]
-            key = jax.random.key(0)
+            key, shown = jax.random.key(0), as_batch(obs)
             action = ALGOS[name].act(key, agent, shown, config(name), False)
             near = pytest.approx(env.best(obs), abs=0.1)
             assert float(np.ravel(action)[0]) == near, obs
-
-
-def env_dtype(env):
-    return np.uint8 if isinstance(env, probes.Image) else np.float32
 
 
 def test_every_algorithm_says_what_it_solves():
@@ -160,6 +159,6 @@ def test_a_time_limit_gets_the_wrong_value_from_either_mistake(name, mistake):
     env = probe_of(name, probe)
     for move in probes.ACTIONS[ALGOS[name].ACTIONS]:
         found = learned(name, agent, env.shown[-1], move)
-        assert found == pytest.approx(MISTAKES[mistake], abs=0.25)
+        assert found == pytest.approx(MISTAKES[mistake], abs=0.3)
     with pytest.raises(AssertionError):
         check(name, probe, agent)

@@ -255,8 +255,8 @@ def test_no_actor_and_no_alpha_reaches_a_critics_step_on_ended_rows():
         assert not equal(one.actor, two.actor)
 
 
-def test_the_losses_of_the_others_do_not_reach_the_actors_step():
-    """With Q flat in every weight that meets the action, only −α H is left."""
+def test_a_critic_that_meets_its_target_stays_while_the_actor_moves():
+    """The actor's loss has a gradient in the critic (−1 in a last bias): unused."""
     state, data = start(), batch()
     flat = jax.tree.map(jnp.zeros_like, state.critic)
     still = state._replace(critic=flat, target=flat)

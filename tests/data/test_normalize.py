@@ -29,7 +29,7 @@ def folded(data: np.ndarray, cuts: Sequence[int] = ()) -> normalize.Stats:
 
 def check(stats: normalize.Stats, data: np.ndarray, rtol: float = 1e-4) -> None:
     data = data.astype(np.float64)
-    assert float(stats.count) == len(data)
+    assert float(stats.seen) == len(data)
     np.testing.assert_allclose(stats.mean, data.mean(0), rtol=1e-5, atol=1e-6)
     variance = np.asarray(stats.deviation) / len(data)
     np.testing.assert_allclose(variance, data.var(0), rtol=rtol, atol=1e-9)

@@ -23,7 +23,7 @@ WORLDS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "host, two environments, normalised": (
         "sac", "Pendulum-v1", {"num_envs": 2, "normalize_obs": True},
     ),
-    "host, two seeds, overlapping": ("sac", "Pendulum-v1", {"seeds": 2, "overlap": True}),
+    "host, two seeds, overlap": ("sac", "Pendulum-v1", {"seeds": 2, "overlap": True}),
     "host, discrete, episodes end": ("sac_discrete", "CartPole-v1", {"utd": 2}),
     "device": ("sac", "softq/Pendulum-v0", {}),
     "device, two seeds, normalised": (
@@ -57,7 +57,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     algorithm, env, changes = world
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     softq.train(algorithm, env=env, out=whole, **tiny(**changes))
-    softq.train(algorithm, env=env, out=parts, on_progress=stop_at(50), **tiny(**changes))
+    softq.train(
+        algorithm, env=env, out=parts, on_progress=stop_at(50), **tiny(**changes)
+    )
     assert not (parts / "checkpoints" / "120").exists()
     softq.resume(parts)
     assert hashes(parts) == hashes(whole)
@@ -69,7 +71,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
 def test_evaluating_never_changes_a_run(tmp_path: Path, tiny: Tiny) -> None:
     watched, unwatched = tmp_path / "watched", tmp_path / "unwatched"
     softq.train("sac", env="Pendulum-v1", out=watched, **tiny(eval_every=20))
-    softq.train("sac", env="Pendulum-v1", out=unwatched, **tiny(eval_every=0, log_every=7))
+    softq.train(
+        "sac", env="Pendulum-v1", out=unwatched, **tiny(eval_every=0, log_every=7)
+    )
     assert hashes(watched) == hashes(unwatched)
 
 
@@ -128,7 +132,9 @@ def test_a_full_disk_leaves_the_last_checkpoint(
         fsync(handle)
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(softq.SoftqError, match=r"No space left on device.*softq resume"):
+    with pytest.raises(
+        softq.SoftqError, match=r"No space left on device.*softq resume"
+    ):
         softq.train("sac", env="Pendulum-v1", out=out, **tiny())
     monkeypatch.undo()
     assert checkpoint.steps(out) == [40]

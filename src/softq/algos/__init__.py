@@ -12,10 +12,17 @@ from softq.types import Action, Batch, Info, Key, Observation, Scalar, Spec
 class Algorithm(Protocol):
     """What a loop needs of an algorithm. A module is one."""
 
-    ACTIONS: Literal["continuous", "discrete"]
-    NEEDS: tuple[str, ...]
-    Config: type
-    State: type
+    @property
+    def ACTIONS(self) -> Literal["continuous", "discrete"]: ...
+
+    @property
+    def NEEDS(self) -> tuple[str, ...]: ...
+
+    @property
+    def Config(self) -> type[Any]: ...
+
+    @property
+    def State(self) -> type[Any]: ...
 
     def init(self, key: Key, spec: Spec, cfg: Any) -> Any: ...
 

@@ -11,7 +11,7 @@ Equation numbers are that paper's. Departures:
 """
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from softq.ops import tanh_normal, td
 from softq.ops.step import adam, descend, follow
 from softq.types import Action, Batch, Info, Key, Observation, Scalar, Spec, config
 
-ACTIONS = "continuous"
+ACTIONS: Literal["continuous"] = "continuous"
 NEEDS: tuple[str, ...] = ()
 
 
@@ -109,7 +109,7 @@ def critic_target(
     alpha: Scalar,
     discount: Scalar | float,
 ) -> Float[Array, " n"]:
-    """y = r + γ (1 − terminated) (min_i Q_i'(s', a') − α log π(a'|s')), a' ~ π(·|s')."""
+    """r + γ (1 − terminated) (min_i Q_i'(s', a') − α log π(a'|s')), a' ~ π(·|s')."""
     next_action, _, logp = tanh_normal.sample(key, *policy(actor, batch.next_obs))
     q = q_values(target, batch.next_obs, next_action)
     v = jnp.min(q, axis=0) - alpha * logp  # eq. 3
@@ -166,12 +166,16 @@ def act(key: Key, state: State, obs: Observation, cfg: Config, explore: bool) ->
     return tanh_normal.sample(key, mean, log_std)[0]
 
 
-def value(state: State, obs: Observation, action: Action, cfg: Config) -> Float[Array, " n"]:
+def value(
+    state: State, obs: Observation, action: Action, cfg: Config
+) -> Float[Array, " n"]:
     """min_i Q_i(s, a), what the actor climbs."""
     return jnp.min(q_values(state.critic, obs, action), axis=0)
 
 
-def entropy(key: Key, state: State, obs: Observation, cfg: Config) -> Float[Array, " n"]:
+def entropy(
+    key: Key, state: State, obs: Observation, cfg: Config
+) -> Float[Array, " n"]:
     """An unbiased estimate of H(π(·|s)) in nats: −log π at one sample."""
     return -tanh_normal.sample(key, *policy(state.actor, obs))[2]
 

@@ -9,7 +9,7 @@ Departures:
 """
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ from softq.ops import soft, td
 from softq.ops.step import adam, descend, follow
 from softq.types import Action, Batch, Info, Key, Observation, Scalar, Spec, config
 
-ACTIONS = "discrete"
+ACTIONS: Literal["discrete"] = "discrete"
 NEEDS: tuple[str, ...] = ()
 
 
@@ -62,7 +62,9 @@ def init(key: Key, spec: Spec, cfg: Config) -> State:
     actor_key, critic_key = jax.random.split(key)
     shape, size = spec.obs_shape, spec.num_actions
     actor = nets.Net(actor_key, shape, size, cfg.hidden)
-    critic = nets.ensemble(critic_key, 2, lambda k: nets.Net(k, shape, size, cfg.hidden))
+    critic = nets.ensemble(
+        critic_key, 2, lambda k: nets.Net(k, shape, size, cfg.hidden)
+    )
     alpha = cfg.initial_alpha if cfg.alpha is None else cfg.alpha
     log_alpha = jnp.log(jnp.asarray(alpha, jnp.float32))
     target = jax.tree.map(jnp.copy, critic)
@@ -150,13 +152,17 @@ def act(key: Key, state: State, obs: Observation, cfg: Config, explore: bool) ->
     return jax.random.categorical(key, log_p).astype(jnp.int32)
 
 
-def value(state: State, obs: Observation, action: Action, cfg: Config) -> Float[Array, " n"]:
+def value(
+    state: State, obs: Observation, action: Action, cfg: Config
+) -> Float[Array, " n"]:
     """min_i Q_i(s, a) at the given action indices."""
     q = jnp.min(q_values(state.critic, obs), axis=0)
     return jnp.take_along_axis(q, action[:, None], axis=-1)[:, 0]
 
 
-def entropy(key: Key, state: State, obs: Observation, cfg: Config) -> Float[Array, " n"]:
+def entropy(
+    key: Key, state: State, obs: Observation, cfg: Config
+) -> Float[Array, " n"]:
     """H(π(·|s)) in nats, exactly."""
     return soft.entropy(log_policy(state.actor, obs))
 

@@ -13,7 +13,7 @@ CLIP = 10.0  # standard deviations
 class Stats(NamedTuple):
     """Count, mean and sum of squared deviations of all observations seen."""
 
-    count: Int[Array, ""]
+    seen: Int[Array, ""]
     mean: Float[Array, "*n"]
     deviation: Float[Array, "*n"]
 
@@ -24,12 +24,12 @@ def empty(obs_shape: tuple[int, ...]) -> Stats:
 
 def fold(stats: Stats, obs: Float[Array, "n ..."]) -> Stats:
     """The statistics with n more observations (Chan et al. 1979)."""
-    count = stats.count + obs.shape[0]  # an integer: float32 stops at 2²⁴
+    count = stats.seen + obs.shape[0]  # an integer: float32 stops at 2²⁴
     share = obs.shape[0] / count.astype(jnp.float32)
     mean = jnp.mean(obs, axis=0)
     delta = mean - stats.mean
     within = jnp.sum((obs - mean[None]) ** 2, axis=0)
-    between = delta**2 * (stats.count.astype(jnp.float32) * share)
+    between = delta**2 * (stats.seen.astype(jnp.float32) * share)
     deviation = stats.deviation + within + between
     return Stats(count, stats.mean + delta * share, deviation)
 
@@ -38,6 +38,6 @@ def apply(stats: Stats | None, obs: Observation) -> Observation:
     """(obs − mean)/std, clipped at ±10; the observations themselves without stats."""
     if stats is None:
         return obs
-    count = jnp.maximum(stats.count, 1).astype(jnp.float32)
+    count = jnp.maximum(stats.seen, 1).astype(jnp.float32)
     std = jnp.sqrt(stats.deviation / count + 1e-8)
     return jnp.clip((obs - stats.mean[None]) / std[None], -CLIP, CLIP)

@@ -9,7 +9,7 @@ since then are all it takes to come back to the same state (`replay`).
 import difflib
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import gymnasium
 import numpy as np
@@ -57,7 +57,9 @@ def _make_id(env_id: str, **options: Any) -> gymnasium.Env:
     except gymnasium.error.DependencyNotInstalled as error:
         extra = next((e for word, e in EXTRAS.items() if word in str(error)), None)
         hint = f'pip install "softq[{extra}]"' if extra else str(error)
-        raise SoftqError(f"{env_id} needs a package that is missing. Try: {hint}") from error
+        raise SoftqError(
+            f"{env_id} needs a package that is missing. Try: {hint}"
+        ) from error
     except (gymnasium.error.UnregisteredEnv, ModuleNotFoundError) as error:
         near = difflib.get_close_matches(env_id, gymnasium.registry, 1, 0.5)
         hint = f"Did you mean {near[0]}?" if near else "See: softq list"
@@ -81,11 +83,13 @@ def spec_of(env: gymnasium.Env) -> Spec:
         )
     image = len(obs.shape) == 3
     shape = obs.shape if image else (int(np.prod(obs.shape)),)
-    dtype = "uint8" if image else "float32"
+    dtype: Literal["float32", "uint8"] = "uint8" if image else "float32"
     if isinstance(action, spaces.Discrete):
         return Spec(shape, dtype, (), (), int(action.n), int(action.start))
     if not isinstance(action, spaces.Box) or len(action.shape) != 1:
-        raise SoftqError(f"{name} has actions {action}; softq needs a flat Box or Discrete")
+        raise SoftqError(
+            f"{name} has actions {action}; softq needs a flat Box or Discrete"
+        )
     if not action.is_bounded():
         raise SoftqError(
             f"{name} has an action Box without bounds: {action}. "
@@ -137,17 +141,19 @@ class Episode:
         except Exception as error:
             kind = type(error).__name__
             raise Failed(f"{self._where()} raised {kind} in step: {error}") from error
-        if not np.isfinite(reward):
+        if not np.isfinite(float(reward)):
             raise Failed(f"{self._where()} returned a reward that is {reward}")
         obs = self._read(raw, "observation")
         self.pending = obs, float(reward), bool(terminated), bool(truncated)
 
     def commit(self) -> tuple[np.ndarray, float, bool, bool]:
         """The step that `advance` took becomes part of the episode."""
-        self.obs, reward, *flags = self.pending
+        self.obs, reward, terminated, truncated = self.pending
         self.actions.append(self.given)
         self.ret += reward
-        self.trace.update(self.obs.tobytes() + repr((reward, *flags)).encode())
+        self.trace.update(
+            self.obs.tobytes() + repr((reward, terminated, truncated)).encode()
+        )
         return self.pending
 
     def _read(self, raw: Any, field: str) -> np.ndarray:
@@ -166,12 +172,18 @@ class Episode:
 
     def snapshot(self) -> tuple[dict[str, Any], np.ndarray]:
         """What `restore` needs: a record, and the actions given since the reset."""
-        record = {"number": self.number, "ret": self.ret, "trace": self.trace.hexdigest()}
+        record = {
+            "number": self.number,
+            "ret": self.ret,
+            "trace": self.trace.hexdigest(),
+        }
         space = self.env.action_space
         actions = np.asarray(self.actions, space.dtype)
-        return record, actions.reshape(len(self.actions), *space.shape)
+        return record, actions.reshape(len(self.actions), *(space.shape or ()))
 
-    def restore(self, record: dict[str, Any], actions: np.ndarray, longest: int) -> bool:
+    def restore(
+        self, record: dict[str, Any], actions: np.ndarray, longest: int
+    ) -> bool:
         """Replays an episode; False where it cannot be had back, and ends it there.
 
         The episode is cut (as by a time limit) and the next one begins, where it is
@@ -182,7 +194,9 @@ class Episode:
         if same:
             self.begin(number)
             for given in actions:
-                raw, reward, terminated, truncated, _ = self.env.step(self._typed(given))
+                raw, reward, terminated, truncated, _ = self.env.step(
+                    self._typed(given)
+                )
                 obs = self._read(raw, "observation")
                 self.given = given
                 self.pending = obs, float(reward), bool(terminated), bool(truncated)
@@ -224,7 +238,9 @@ class Host:
         self.consistent = False
         taken = [episode.commit() for episode in self.episodes]
         finished = []
-        for episode, (_, _, terminated, truncated) in zip(self.episodes, taken, strict=True):
+        for episode, (_, _, terminated, truncated) in zip(
+            self.episodes, taken, strict=True
+        ):
             if terminated or truncated:
                 finished.append((episode.ret, len(episode.actions)))
                 episode.begin(episode.number + 1)
@@ -232,7 +248,9 @@ class Host:
         self.consistent = True
         next_obs, reward, terminated, _ = zip(*taken, strict=True)
         flags = np.array(terminated, bool)
-        return Step(np.stack(next_obs), np.float32(reward), flags, self.obs), finished
+        return Step(
+            np.stack(next_obs), np.asarray(reward, np.float32), flags, self.obs
+        ), finished
 
     def snapshot(self) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
         """Every episode's record and actions, for `restore`."""
@@ -245,7 +263,9 @@ class Host:
         """Replays every episode; False where one had to be cut instead."""
         exact = [
             episode.restore(record, given, longest)
-            for episode, record, given in zip(self.episodes, records, actions, strict=True)
+            for episode, record, given in zip(
+                self.episodes, records, actions, strict=True
+            )
         ]
         self._show()
         return all(exact)

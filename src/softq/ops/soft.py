@@ -17,7 +17,9 @@ def value(q: Float[Array, "*n a"], alpha: Scalar | float) -> Float[Array, "*n"]:
     return top + alpha * jax.nn.logsumexp(_scaled(q, alpha), axis=-1)
 
 
-def log_boltzmann(q: Float[Array, "*n a"], alpha: Scalar | float) -> Float[Array, "*n a"]:
+def log_boltzmann(
+    q: Float[Array, "*n a"], alpha: Scalar | float
+) -> Float[Array, "*n a"]:
     """log π, with π = softmax((Q − max Q)/α); −inf where a probability is 0."""
     return jax.nn.log_softmax(_scaled(q, alpha), axis=-1)
 
@@ -38,4 +40,6 @@ def _scaled(q: Float[Array, "*n a"], alpha: Scalar | float) -> Float[Array, "*n 
     gap = q - jnp.max(q, axis=-1, keepdims=True)
     cold = jnp.asarray(alpha, q.dtype) <= 0.0
     hard = jnp.where(gap < 0.0, -jnp.inf, 0.0)
-    return jnp.where(cold, hard, gap / jnp.where(cold, 1.0, jnp.asarray(alpha, q.dtype)))
+    return jnp.where(
+        cold, hard, gap / jnp.where(cold, 1.0, jnp.asarray(alpha, q.dtype))
+    )

@@ -39,6 +39,7 @@ class Ended(NamedTuple):
 
 RESETS = 2**32 - 1  # the stream of the first resets; iterations count from 1
 AXES = Train(0, ring.Ring(0, None, None), 0, 0, 0, None, 0)  # type: ignore[arg-type]
+UNFILLED = Train(0, None, 0, 0, 0, None, 0)  # type: ignore[arg-type]
 
 
 def start(
@@ -54,7 +55,7 @@ def start(
         train = steps.begin(algo, cfg, options, env.spec, root, obs)
         return train._replace(world=World(state, jnp.zeros(n, jnp.int32), jnp.zeros(n)))
 
-    train = jax.jit(seeds.lift(one, out_axes=AXES._replace(rows=None)))(seeds.roots())
+    train = jax.jit(seeds.lift(one, out_axes=UNFILLED))(seeds.roots())
     return train._replace(rows=ring.empty(env.spec, options.rows, seeds.axes))
 
 

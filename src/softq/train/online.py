@@ -50,7 +50,13 @@ def programs(
     """Compiles nothing yet; each program compiles at its first call."""
 
     def store(
-        rows: ring.Ring, stats: Any, batch: Batch, obs: Any, i: Any, root: Key, agent: Any
+        rows: ring.Ring,
+        stats: Any,
+        batch: Batch,
+        obs: Any,
+        i: Any,
+        root: Key,
+        agent: Any,
     ) -> Any:
         rows = ring.insert(rows, batch)
         stats = None if stats is None else normalize.fold(stats, obs)
@@ -102,7 +108,9 @@ def run(
         episodes, batch, shown = _step(hosts, seeds, np.asarray(action))
         learning = step >= options.first_update
         actor = agent if learning and options.overlap else None
-        rows, stats, obs, i, action = call.store(rows, stats, batch, shown, i, root, actor)
+        rows, stats, obs, i, action = call.store(
+            rows, stats, batch, shown, i, root, actor
+        )
         info: dict[str, Any] = {}
         if learning:
             agent, info, chosen = call.learn(agent, rows, stats, obs, i, root)
@@ -127,4 +135,4 @@ def _step(
     ]
     columns = zip(*(step for step, _ in results), strict=True)
     next_obs, reward, terminated, obs = (seeds.join(column) for column in columns)
-    return ended, Batch(before, action, reward, next_obs, terminated), obs
+    return ended, Batch(before, action, reward, next_obs, terminated), obs  # type: ignore[arg-type]

@@ -8,22 +8,20 @@ import numpy as np
 from jaxtyping import Array
 
 
-
-
 class Seeds(NamedTuple):
     """Seeds first, first + 1, …; a single one carries no axis and costs nothing."""
 
     first: int
-    count: int = 1
+    number: int = 1
 
     @property
     def all(self) -> range:
-        return range(self.first, self.first + self.count)
+        return range(self.first, self.first + self.number)
 
     @property
     def axes(self) -> tuple[int, ...]:
         """The leading axes that arrays of this run carry."""
-        return () if self.count == 1 else (self.count,)
+        return () if self.number == 1 else (self.number,)
 
     def roots(self) -> Array:
         """The root key of every seed: one key, or an array of them."""
