@@ -92,7 +92,7 @@ def greedy(policy: Policy) -> Callable[[Array], Array | tuple[Array, Array]]:
 def _log_policy(policy: Policy, shown: Array) -> Array:
     """log π(·|s) of a discrete policy on a batch of normalised observations."""
     algo: Any = policy.algo
-    return algo.log_policy(policy.agent.actor, shown)  # type: ignore[no-any-return]
+    return algo.log_policy(policy.agent.actor, shown)
 
 
 def _hlo(policy: Policy) -> bytes:
@@ -153,9 +153,8 @@ def _difference(policy: Policy, obs: np.ndarray, found: list[np.ndarray]) -> flo
     if not np.isin(chosen, np.arange(spec.num_actions)).all():
         return np.inf
     # Labels alone would hide what is nearly a tie, and object to what is one.
-    p = np.asarray(
-        _probability(policy, normalize.apply(policy.stats, jnp.asarray(obs)))
-    )
+    shown = normalize.apply(policy.stats, jnp.asarray(obs))
+    p = np.exp(np.asarray(_log_policy(policy, shown)))
     best, taken = np.take_along_axis(p, chosen, axis=-1).T
     return float(max(np.max(best - taken), np.max(np.abs(found[1] - p))))
 
