@@ -113,7 +113,10 @@ def compiled_update(name, in_axes=None):
 
 @functools.cache
 def fresh(name, cfg, kind="vector", seed=0):
-    return ALGOS[name].init(jax.random.key(seed), spec_for(name, kind), cast_knobs(cfg))
+    init = ALGOS[name].init
+    if kind == "image":  # many operations; those of vectors are compiled one by one
+        init = jax.jit(init, static_argnums=1, compiler_options=QUICK)
+    return init(jax.random.key(seed), spec_for(name, kind), cast_knobs(cfg))
 
 
 def learned(name, cfg=None, kind="vector", seed=0, updates=UPDATES, scale=1.0):

@@ -26,9 +26,9 @@ SOLVES = {
 }
 DISCOUNT, ALPHA = 0.8, 0.05
 OPTIONS = {
-    "vector": Options(steps=1500, learning_starts=300, batch_size=64),
-    "image": Options(steps=700, learning_starts=200, batch_size=32),
-    "four": Options(steps=2000, learning_starts=400, batch_size=64, num_envs=4),
+    "vector": Options(steps=1200, learning_starts=300, batch_size=64),
+    "image": Options(steps=600, learning_starts=200, batch_size=32),
+    "four": Options(steps=1600, learning_starts=400, batch_size=64, num_envs=4),
 }
 CASES = [(name, probe) for name, solved in SOLVES.items() for probe in solved]
 
