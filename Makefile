@@ -14,7 +14,7 @@ demo: $(VENV)/ready
 	  --algo.hidden 64 64 --algo.lr 1e-3 --learning-starts 1000 --eval-every 2000
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
