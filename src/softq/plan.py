@@ -136,7 +136,8 @@ def check(plan: Plan) -> None:
     if loop.batch_size > loop.capacity:
         raise SoftqError(
             f"a batch of {loop.batch_size:,} is larger than the replay ring, "
-            f"which holds {loop.capacity:,}. Try: --capacity {max(loop.batch_size, 1_000_000)}"
+            f"which holds {loop.capacity:,}. "
+            f"Try: --capacity {max(loop.batch_size, 1_000_000)}"
         )
     if loop.batch_size > loop.steps:
         raise SoftqError(
