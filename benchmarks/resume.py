@@ -93,8 +93,8 @@ def stop(run: Path, folder: Path, how: str, delay: float) -> dict[str, Any] | No
 def chain(folder: Path, name: str, rng: random.Random, stops: int) -> dict[str, Any]:
     """One run, stopped up to `stops` times at random moments."""
     run, record = folder / name, []
-    for n in range(stops):
-        how = ("kill -9", "SIGTERM", "full disk")[n % 3]
+    for _ in range(stops):
+        how = rng.choice(("kill -9", "SIGTERM", "full disk"))
         stopped = stop(run, folder, how, rng.uniform(4.0, 9.0))
         if stopped is None:
             break
