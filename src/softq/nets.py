@@ -146,12 +146,6 @@ def ensemble(key: Key, size: int, make: Callable[[Key], Member]) -> Member:
 def each(
     apply: Callable[..., Float[Array, "..."]], members: eqx.Module, *batch: Array
 ) -> Float[Array, "c n ..."]:
-    """apply(member, *example) for every member of an ensemble on every example.
-
-    The batch is repeated for each member: sharing it lets XLA merge the first layers
-    into one product, whose result it then has to transpose (0.5 ms of a SAC update).
-    """
-    size = jax.tree.leaves(members)[0].shape[0]
-    repeated = [jnp.broadcast_to(x[None], (size, *x.shape)) for x in batch]
+    """apply(member, *example) for every member of an ensemble on every example."""
     one = jax.vmap(apply, in_axes=(None, *(0 for _ in batch)))
-    return jax.vmap(one)(members, *repeated)
+    return jax.vmap(one, in_axes=(0, *(None for _ in batch)))(members, *batch)

@@ -24,7 +24,6 @@ PACKAGES = (
     "jax",
     "jaxlib",
     "equinox",
-    "optax",
     "numpy",
     "gymnasium",
     "mujoco",

@@ -15,12 +15,11 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float, Int
 
 from softq import nets
 from softq.ops import tanh_normal, td
-from softq.ops.step import adam, descend, follow
+from softq.ops.step import Moments, adam, descend, follow
 from softq.types import Action, Batch, Info, Key, Observation, Scalar, Spec, config
 
 ACTIONS: Literal["continuous"] = "continuous"
@@ -52,9 +51,9 @@ class State(NamedTuple):
     critic: nets.Net  # two, stacked
     target: nets.Net
     log_alpha: Scalar
-    actor_moments: optax.OptState
-    critic_moments: optax.OptState
-    alpha_moments: optax.OptState
+    actor_moments: Moments
+    critic_moments: Moments
+    alpha_moments: Moments
     updates: Int[Array, ""]
 
 

@@ -13,13 +13,12 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float, Int
 
 from softq import nets
 from softq.algos.sac import alpha_loss
 from softq.ops import soft, td
-from softq.ops.step import adam, descend, follow
+from softq.ops.step import Moments, adam, descend, follow
 from softq.types import Action, Batch, Info, Key, Observation, Scalar, Spec, config
 
 ACTIONS: Literal["discrete"] = "discrete"
@@ -51,9 +50,9 @@ class State(NamedTuple):
     critic: nets.Net  # two, stacked
     target: nets.Net
     log_alpha: Scalar
-    actor_moments: optax.OptState
-    critic_moments: optax.OptState
-    alpha_moments: optax.OptState
+    actor_moments: Moments
+    critic_moments: Moments
+    alpha_moments: Moments
     updates: Int[Array, ""]
 
 

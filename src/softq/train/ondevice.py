@@ -5,6 +5,7 @@ compiled `scan`; the host only starts it and reads what it reports.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -128,26 +129,26 @@ def run(
     """
     cfg, root, n = cast_knobs(cfg), seeds.roots(), options.num_envs
 
-    def many(root: Key, train: Train, length: int) -> Any:
+    def many(cfg: Any, root: Key, train: Train, length: int) -> Any:
         def body(train: Train, _: None) -> Any:
             return iterate(algo, cfg, options, env, root, train)
 
         train, (ended, infos) = jax.lax.scan(body, train, None, length)
         return train, ended, jax.tree.map(lambda x: x[-1], infos)
 
-    def lifted(root: Array, train: Train, length: int) -> Any:
-        fn = seeds.lift(lambda r, t: many(r, t, length), (0, AXES), (AXES, 0, 0))
-        return fn(root, train)
+    def lifted(cfg: Any, root: Array, train: Train, length: int) -> Any:
+        one = partial(many, length=length)
+        return seeds.lift(one, (None, 0, AXES), (AXES, 0, 0))(cfg, root, train)
 
-    compiled = jax.jit(lifted, static_argnums=2, donate_argnums=1)
-    done, total = int(train.iteration), -(-options.steps // n)
-    while done < total:
-        length = min(max(chunk // n, 1), total - done)
-        train, ended, info = compiled(root, train, length)
-        done += length
-        learned = done * n >= options.first_update
+    compiled = jax.jit(lifted, static_argnums=3, donate_argnums=2)
+    at, total = int(train.iteration), -(-options.steps // n)
+    while at < total:
+        length = min(max(chunk // n, 1), total - at)
+        train, ended, info = compiled(cfg, root, train, length)
+        at += length
+        learned = at * n >= options.first_update
         episodes = _episodes(seeds, jax.device_get(ended))
-        yield Progress(done * n, train, info if learned else {}, episodes)
+        yield Progress(at * n, train, info if learned else {}, episodes)
 
 
 def _episodes(seeds: Seeds, ended: Ended) -> list[Episode]:

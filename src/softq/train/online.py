@@ -8,6 +8,7 @@ device learns; which policy acts depends on the step alone, never on timing.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -44,48 +45,47 @@ class Programs(NamedTuple):
     wander: Callable[..., Any]
 
 
-def programs(
-    algo: Algorithm, cfg: Any, options: Options, spec: Spec, seeds: Seeds
-) -> Programs:
-    """Compiles nothing yet; each program compiles at its first call."""
-
-    def store(
-        rows: ring.Ring,
-        stats: Any,
-        batch: Batch,
-        obs: Any,
-        i: Any,
-        root: Key,
-        agent: Any,
-    ) -> Any:
-        rows = ring.insert(rows, batch)
-        stats = None if stats is None else normalize.fold(stats, obs)
-        action = None
-        if agent is not None:
-            key = steps.keys(root, i + 1)[0]
-            action = steps.act(algo, cfg, agent, stats, obs, key)
-        return rows, stats, obs, i + 1, action
-
-    def learn(
-        agent: Any, rows: ring.Ring, stats: Any, obs: Any, i: Any, root: Key
-    ) -> Any:
-        act_key, learn_key = steps.keys(root, i)
-        agent, info = steps.learn(algo, cfg, options, agent, rows, stats, learn_key)
-        if options.overlap:
-            return agent, info, None
-        return agent, info, steps.act(algo, cfg, agent, stats, obs, act_key)
+def programs(algo: Algorithm, options: Options, spec: Spec, seeds: Seeds) -> Programs:
+    """Compiles nothing yet; each program compiles at its first call, for any knobs."""
 
     def wander(root: Key, i: Any) -> Any:
         return steps.random_action(steps.keys(root, i)[0], spec, options.num_envs)
 
     # The seeds go in step: where they write and how far they are has no seed axis.
     rows = ring.Ring(0, None, None)  # type: ignore[arg-type]
-    into, out = (rows, 0, 0, 0, None, 0, 0), (rows, 0, 0, None, 0)
+    into, out = (None, rows, 0, 0, 0, None, 0, 0), (rows, 0, 0, None, 0)
+    learn = partial(_learn, algo, options)
     return Programs(
-        jax.jit(seeds.lift(store, into, out), donate_argnums=(0, 1)),
-        jax.jit(seeds.lift(learn, (0, rows, 0, 0, None, 0))),
+        jax.jit(seeds.lift(partial(_store, algo), into, out), donate_argnums=(1, 2)),
+        jax.jit(seeds.lift(learn, (None, 0, rows, 0, 0, None, 0))),
         jax.jit(seeds.lift(wander, (0, None))),
     )
+
+
+def _store(
+    algo: Algorithm, cfg: Any, rows: ring.Ring, stats: Any, batch: Batch, obs: Any,
+    i: Any, root: Key, agent: Any,
+) -> Any:  # fmt: skip
+    """Inserts in place; chooses the next action too where an agent is given."""
+    rows = ring.insert(rows, batch)
+    stats = None if stats is None else normalize.fold(stats, obs)
+    action = None
+    if agent is not None:
+        key = steps.keys(root, i + 1)[0]
+        action = steps.act(algo, cfg, agent, stats, obs, key)
+    return rows, stats, obs, i + 1, action
+
+
+def _learn(
+    algo: Algorithm, options: Options, cfg: Any, agent: Any, rows: ring.Ring,
+    stats: Any, obs: Any, i: Any, root: Key,
+) -> Any:  # fmt: skip
+    """Samples, updates, and chooses the next action unless it overlaps."""
+    act_key, learn_key = steps.keys(root, i)
+    agent, info = steps.learn(algo, cfg, options, agent, rows, stats, learn_key)
+    if options.overlap:
+        return agent, info, None
+    return agent, info, steps.act(algo, cfg, agent, stats, obs, act_key)
 
 
 def run(
@@ -101,7 +101,7 @@ def run(
     The yielded ring is donated to the next step: read it before asking for the
     next item. Raises whatever an environment raises, before anything has changed.
     """
-    call = programs(algo, cast_knobs(cfg), options, hosts[0].spec, seeds)
+    cfg, call = cast_knobs(cfg), programs(algo, options, hosts[0].spec, seeds)
     agent, rows, stats, obs, action, i, _ = train
     root, n = seeds.roots(), options.num_envs
     for step in range(int(i) * n + n, options.steps + n, n):
@@ -109,11 +109,11 @@ def run(
         learning = step >= options.first_update
         actor = agent if learning and options.overlap else None
         rows, stats, obs, i, action = call.store(
-            rows, stats, batch, shown, i, root, actor
+            cfg, rows, stats, batch, shown, i, root, actor
         )
         info: dict[str, Any] = {}
         if learning:
-            agent, info, chosen = call.learn(agent, rows, stats, obs, i, root)
+            agent, info, chosen = call.learn(cfg, agent, rows, stats, obs, i, root)
             action = action if options.overlap else chosen
         else:
             action = call.wander(root, i)
