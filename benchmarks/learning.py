@@ -1,64 +1,157 @@
-"""Learning curves of SAC on a Gymnasium environment, straight from the loop.
+"""Learning curves, one run a seed: trained, then gathered into a result.
 
-    python benchmarks/learning.py HalfCheetah-v5 --seed 0 --steps 300000 --out DIR
+    python benchmarks/learning.py train HalfCheetah-v5 --seed 0
+    python benchmarks/learning.py gather HalfCheetah-v5 --reference 8593
 
-Every 10,000 steps: 10 greedy and 10 sampled episodes in fresh environments, one JSON
-line in DIR/evals.jsonl, and the actor's weights in DIR/actor-<step>.safetensors.
+`train` is `softq train sac --env ID --steps 300000 --seed S`, resumed where it was
+stopped, which also keeps the actor's weights at every evaluation. `gather` writes
+`results/<id>.json` and its picture, and to `policies/` the actor of the best seed at
+about a third of its last return and at the end: the policies of offline data.
 """
 
 import argparse
 import json
-import time
 from pathlib import Path
+from typing import Any
 
-import jax
-import numpy as np
-from safetensors.numpy import save_file
-
-from softq.algos import ALGOS
-from softq.envs import Host, make
-from softq.evaluate import chooser, rollout
-from softq.train import online
-from softq.train.seeds import Seeds
+HERE = Path(__file__).resolve().parent
+RUNS = HERE.parent / "runs" / "learning"
+COLORS = ("#2a6f97", "#e07a3f", "#5b8c5a", "#7a5195")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("command", choices=("train", "gather"))
     parser.add_argument("env")
-    parser.add_argument("--algo", default="sac")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=300_000)
-    parser.add_argument("--every", type=int, default=10_000)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--reference", type=float, help="a published return at the end")
     args = parser.parse_args()
-    args.out.mkdir(parents=True)
-    algo = ALGOS[args.algo]
-    cfg, options = algo.Config(), online.Options(steps=args.steps)
-    host, seeds = Host([make(args.env)], args.seed), Seeds(args.seed)
-    tests = [make(args.env) for _ in range(10)]
-    choosers = {x: chooser(algo, cfg, x == "sampled") for x in ("greedy", "sampled")}
-    train = online.start(algo, cfg, options, host.spec, seeds, host.obs)
-    begin = time.time()
-    for p in online.run(algo, cfg, options, [host], seeds, train):
-        if p.step % args.every:
-            continue
-        record: dict[str, object] = {
-            "step": p.step,
-            "wall_s": round(time.time() - begin, 1),
-        }
-        for name, choose in choosers.items():
-            agent, stats = p.train.agent, p.train.stats
-            returns = rollout(
-                lambda k, o, c=choose, a=agent, s=stats: c(k, a, s, o),
-                tests, args.seed, name == "sampled",
-            )  # fmt: skip
-            record[name] = returns.summary()
-        record |= {k: float(v) for k, v in p.info.items()}
-        with (args.out / "evals.jsonl").open("a") as file:
-            file.write(json.dumps(record) + "\n")
-        actor = jax.tree_util.tree_leaves_with_path(p.train.agent.actor)
-        weights = {jax.tree_util.keystr(path): np.asarray(x) for path, x in actor}
-        save_file(weights, args.out / f"actor-{p.step}.safetensors")
+    if args.command == "train":
+        train(args.env, args.seed, args.steps)
+    else:
+        gather(args.env, args.reference)
+
+
+def folder(env: str, seed: int | str) -> Path:
+    """Where a run lies."""
+    return RUNS / f"{env.lower()}-{seed}"
+
+
+def train(env: str, seed: int, steps: int) -> None:
+    """Starts a run, or goes on with it."""
+    import softq
+
+    out = folder(env, seed)
+    keep = Keeper(out / "actors")
+    if out.exists():
+        softq.resume(out, on_progress=keep)
+    else:
+        softq.train("sac", env, out=out, seed=seed, steps=steps, on_progress=keep)
+
+
+class Keeper:
+    """Writes the actor's weights every 10,000 steps; never stops a run."""
+
+    def __init__(self, out: Path):
+        self.out = out
+
+    def __call__(self, progress: Any) -> bool:
+        if progress.step % 10_000 == 0:
+            from safetensors.numpy import save_file
+
+            from softq import checkpoint
+
+            self.out.mkdir(exist_ok=True)
+            actor = checkpoint.named(progress.train.agent.actor)
+            arrays = {name: value.__array__() for name, value in actor.items()}
+            save_file(arrays, self.out / f"{progress.step}.safetensors")
+        return False
+
+
+def gather(env: str, reference: float | None) -> None:
+    """Every run of an environment as one result, one picture, two policies."""
+    runs = sorted(RUNS.glob(f"{env.lower()}-*"))
+    if not runs:
+        raise SystemExit(f"no runs of {env}. Try: learning.py train {env}")
+    curves = {int(run.name.rsplit("-", 1)[1]): evaluations(run) for run in runs}
+    configs = [json.loads((run / "config.json").read_text()) for run in runs]
+    first = configs[0]
+    lasts = {seed: records[-1]["greedy"]["return"] for seed, records in curves.items()}
+    best = max(lasts, key=lambda seed: lasts[seed])
+    result = {
+        "benchmark": "learning",
+        "command": f"softq train sac --env {env} --steps {first['plan']['loop']['steps']} --seed S",
+        "reached": {seed: records[-1]["step"] for seed, records in curves.items()},
+        "last_greedy": lasts,
+        "plan": first["plan"],
+        "commits": [config["commit"] for config in configs],
+        "versions": first["versions"],
+        "machine": first["machine"],
+        "policies": policies(env, best, curves[best]),
+        "evaluations": curves,
+    }
+    path = HERE / "results" / f"{env.lower()}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    picture(path.with_suffix(".png"), env, curves, reference)
+    print(f"{path}: {lasts}")
+
+
+def evaluations(run: Path) -> list[dict[str, Any]]:
+    """The records of `evals.jsonl`."""
+    return [json.loads(line) for line in (run / "evals.jsonl").read_text().splitlines()]
+
+
+def policies(env: str, seed: int, records: list[dict[str, Any]]) -> dict[str, Any]:
+    """Copies the actors of a third of the last return and of the end, with a card."""
+    from safetensors.numpy import load_file, save_file
+
+    returns = {r["step"]: r["greedy"]["return"] for r in records}
+    end = max(returns)
+    third = min(returns, key=lambda step: abs(returns[step] - returns[end] / 3))
+    cards = {}
+    (HERE / "policies").mkdir(exist_ok=True)
+    for name, step in (("medium", third), ("expert", end)):
+        card = {"env": env, "algorithm": "sac", "seed": seed, "step": step,
+                "greedy_return": returns[step]}  # fmt: skip
+        weights = load_file(folder(env, seed) / "actors" / f"{step}.safetensors")
+        out = HERE / "policies" / f"{env.lower()}-{name}.safetensors"
+        save_file(weights, out, {key: str(value) for key, value in card.items()})
+        cards[name] = card
+    return cards
+
+
+def picture(
+    path: Path, env: str, curves: dict[int, Any], reference: float | None
+) -> None:
+    """Greedy return against steps, a line a seed; bands are ± one deviation."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    for (seed, records), color in zip(sorted(curves.items()), COLORS, strict=False):
+        x = [r["step"] / 1e3 for r in records]
+        mean = [r["greedy"]["return"] for r in records]
+        low = [r["greedy"]["return"] - r["greedy"]["return_std"] for r in records]
+        high = [r["greedy"]["return"] + r["greedy"]["return_std"] for r in records]
+        axes.fill_between(x, low, high, color=color, alpha=0.15, linewidth=0)
+        axes.plot(x, mean, color=color, label=f"seed {seed}: {mean[-1]:,.0f}")
+    if reference is not None:
+        axes.axhline(reference, color="0.5", linestyle=":", linewidth=1.2)
+        axes.annotate(f"published (v4, 10 seeds): {reference:,.0f}", (0, reference),
+                      xytext=(2, 4), textcoords="offset points", color="0.35",
+                      fontsize=9)  # fmt: skip
+    episodes = 10
+    axes.set_title(f"SAC on {env}: greedy return, {episodes} episodes", loc="left")
+    axes.set_xlabel("environment steps (thousands)")
+    axes.grid(axis="y", color="0.9")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="lower right")
+    figure.savefig(path, dpi=120)
 
 
 if __name__ == "__main__":

@@ -98,6 +98,12 @@ def test_the_file_acts_as_the_policy(name: str, format: str, tmp_path: Path) -> 
         np.testing.assert_allclose(function(obs[:n])[0], wanted[:n], rtol=0, atol=1e-5)
 
 
+def test_a_wide_box_may_round_as_widely(format: str, tmp_path: Path) -> None:
+    # float32 steps by 6e-5 near ±1,000: agreement to 1e-5 would be luck.
+    policy = fresh(sac, Spec((5,), low=(-1000.0,), high=(1000.0,)))
+    assert export.export(policy, format, tmp_path / "policy") <= 1e-5 * 1000.0
+
+
 @pytest.mark.parametrize("name", ["labels", "labels normalised", "images"])
 def test_the_file_chooses_as_the_policy(name: str, format: str, tmp_path: Path) -> None:
     policy, out = POLICIES[name](), tmp_path / "policy"

@@ -24,7 +24,7 @@ from softq.types import SoftqError
 
 Function = Callable[[np.ndarray], list[np.ndarray]]
 
-LIMIT = 1e-5  # in the action's units
+LIMIT = 1e-5  # of the action's half range where that is above 1, as float32 rounds
 COUNT, CHUNK = 10_000, 500  # observations: in all, and at a time
 SPREAD = 2.0  # of those observations, in standard deviations or plain units
 Struct: Any = jax.ShapeDtypeStruct  # which jax leaves without types
@@ -38,7 +38,8 @@ def export(policy: Policy, format: str, out: Path) -> float:
     The file is loaded again and compared with the policy on 10,000 observations:
     largest |Δ action| in the environment's units; for discrete actions |Δ π|, or the
     probability given up where another one was chosen. Raises SoftqError, with no
-    file written, where that is above 1e-5, a package is missing or the disk refuses.
+    file written, where that is above 1e-5 (times half the widest range of an action,
+    where that is above 1), a package is missing or the disk refuses.
     """
     if format not in ("onnx", "stablehlo"):
         raise SoftqError(f"--format is onnx or stablehlo; found {format}")
@@ -52,10 +53,11 @@ def export(policy: Policy, format: str, out: Path) -> float:
         with jax.default_matmul_precision("highest"):
             checkpoint.write(candidate, encode(policy))
             difference = _compare(policy, decode(candidate))
-        if not difference <= LIMIT:  # NaN is no agreement
+        limit = _limit(policy)
+        if not difference <= limit:  # NaN is no agreement
             raise SoftqError(
                 f"the {format} file would differ from the policy by {difference:.1e}, "
-                f"which is more than {LIMIT:.0e}; nothing was written"
+                f"which is more than {limit:.0e}; nothing was written"
             )
         candidate.replace(out)
     except OSError as error:
@@ -140,6 +142,12 @@ def _compare(policy: Policy, function: Function) -> float:
     """The largest difference between a loaded file and the policy."""
     pairs = ((obs, function(obs)) for obs in _observations(policy))
     return float(np.max([_difference(policy, obs, found) for obs, found in pairs]))
+
+
+def _limit(policy: Policy) -> float:
+    """How far an action may be off, in the environment's units."""
+    pairs = zip(policy.spec.low, policy.spec.high, strict=True)
+    return LIMIT * max([1.0, *(0.5 * (high - low) for low, high in pairs)])
 
 
 def _difference(policy: Policy, obs: np.ndarray, found: list[np.ndarray]) -> float:

@@ -209,6 +209,11 @@ def test_the_target_entropy_is_minus_the_number_of_action_dimensions():
     np.testing.assert_allclose(gradient, -logp.mean() + DIM, rtol=1e-4)
 
 
+def test_a_temperature_of_zero_leaves_the_state_finite():
+    state = init(jax.random.key(0), config(alpha=0.0))
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(state))
+
+
 def test_a_fixed_alpha_never_changes():
     cfg = config(alpha=0.2)
     state = init(jax.random.key(0), cfg)

@@ -50,7 +50,7 @@ class State(NamedTuple):
     actor: nets.Net
     critic: nets.Net  # two, stacked
     target: nets.Net
-    log_alpha: Scalar
+    log_alpha: Scalar  # idle where the temperature is fixed
     actor_moments: Moments
     critic_moments: Moments
     alpha_moments: Moments
@@ -65,8 +65,7 @@ def init(key: Key, spec: Spec, cfg: Config) -> State:
     critic = nets.ensemble(
         critic_key, 2, lambda k: nets.Net(k, spec.obs_shape, 1, cfg.hidden, dim)
     )
-    alpha = cfg.initial_alpha if cfg.alpha is None else cfg.alpha
-    log_alpha = jnp.log(jnp.asarray(alpha, jnp.float32))
+    log_alpha = jnp.log(jnp.asarray(cfg.initial_alpha, jnp.float32))
     target = jax.tree.map(jnp.copy, critic)
     moments = adam(actor), adam(critic), adam(log_alpha)
     return State(actor, critic, target, log_alpha, *moments, jnp.int32(0))

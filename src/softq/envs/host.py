@@ -21,6 +21,7 @@ EnvLike = str | gymnasium.Env | Callable[[], gymnasium.Env]
 
 # Packages whose absence Gymnasium reports in its own words, and our extras.
 EXTRAS = {"mujoco": "mujoco", "Box2D": "box2d", "box2d": "box2d", "pygame": "video"}
+SMALLEST = 7  # pixels: what the small CNN's two strided convolutions need
 
 
 class Step(NamedTuple):
@@ -82,6 +83,12 @@ def spec_of(env: gymnasium.Env) -> Spec:
             f"{name} has images of {obs.dtype}; softq needs bytes (uint8, 0 to 255)"
         )
     image = len(obs.shape) == 3
+    if image and min(obs.shape[:2]) < SMALLEST:
+        raise SoftqError(
+            f"{name} has images of {obs.shape[0]} × {obs.shape[1]} pixels (height, "
+            f"width, channels); softq needs {SMALLEST} × {SMALLEST} or more. "
+            "Wrap it in gymnasium.wrappers.FlattenObservation"
+        )
     shape = obs.shape if image else (int(np.prod(obs.shape)),)
     dtype: Literal["float32", "uint8"] = "uint8" if image else "float32"
     if isinstance(action, spaces.Discrete):

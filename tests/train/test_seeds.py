@@ -1,0 +1,64 @@
+"""Several seeds in one program: each is what it would have been alone."""
+
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from softq.algos import sac, sac_discrete
+from softq.envs import device_env
+from softq.train import ondevice
+from softq.train.seeds import Seeds
+
+CHUNK, CHUNKS = 20, 3
+
+
+def watched(algo: ModuleType) -> Any:
+    """The algorithm with a count of how often its update is traced."""
+    seen = SimpleNamespace(**vars(algo), traced=0)
+
+    def update(*args: Any) -> Any:
+        seen.traced += 1
+        return algo.update(*args)
+
+    seen.update = update
+    return seen
+
+
+def run(algo: Any, seeds: Seeds, env_id: str) -> tuple[Any, list[int]]:
+    """The last state of a short run on the device, and the traces after each chunk."""
+    env, cfg = device_env(env_id), algo.Config(hidden=(16,))
+    assert env is not None
+    options = ondevice.Options(
+        steps=CHUNK * CHUNKS, batch_size=8, learning_starts=10, capacity=100
+    )
+    train, traces = ondevice.start(algo, cfg, options, env, seeds), []
+    for progress in ondevice.run(algo, cfg, options, env, seeds, train, CHUNK):
+        train = progress.train
+        traces.append(algo.traced)
+    return train, traces
+
+
+@pytest.mark.parametrize(
+    ("algo", "env_id"), [(sac, "softq/Pendulum-v0"), (sac_discrete, "softq/Grid-v0")]
+)
+def test_eight_seeds_on_the_device_are_eight_runs_compiled_once(
+    algo: ModuleType, env_id: str
+) -> None:
+    together = watched(algo)
+    many, traces = run(together, Seeds(3, 8), env_id)
+    for k in (0, 5, 7):
+        single = watched(algo)
+        alone, _ = run(single, Seeds(3 + k), env_id)
+        # One program for all chunks, traced no more often than that of one seed.
+        assert set(traces) == {single.traced}
+        paths = jax.tree_util.tree_leaves_with_path(alone)
+        for (path, wanted), found in zip(paths, jax.tree.leaves(many), strict=True):
+            np.testing.assert_allclose(
+                found[k] if found.ndim > wanted.ndim else found, wanted,
+                rtol=1e-3, atol=1e-5, err_msg=jax.tree_util.keystr(path),
+            )  # fmt: skip
+    weights = many.agent.actor.mlp.layers[0].weight
+    assert len({float(x) for x in weights[:, 0, 0]}) == 8  # and no two are the same
