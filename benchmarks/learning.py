@@ -79,11 +79,12 @@ def gather(env: str, reference: float | None) -> None:
     curves = {int(run.name.rsplit("-", 1)[1]): evaluations(run) for run in runs}
     configs = [json.loads((run / "config.json").read_text()) for run in runs]
     first = configs[0]
+    steps = first["plan"]["loop"]["steps"]
     lasts = {seed: records[-1]["greedy"]["return"] for seed, records in curves.items()}
     best = max(lasts, key=lambda seed: lasts[seed])
     result = {
         "benchmark": "learning",
-        "command": f"softq train sac --env {env} --steps {first['plan']['loop']['steps']} --seed S",
+        "command": f"softq train sac --env {env} --steps {steps} --seed S",
         "reached": {seed: records[-1]["step"] for seed, records in curves.items()},
         "last_greedy": lasts,
         "plan": first["plan"],

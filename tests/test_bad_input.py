@@ -129,7 +129,7 @@ def test_float_images_are_refused() -> None:
 def test_images_too_small_for_the_network_are_refused() -> None:
     env = gymnasium.make("Pendulum-v1").unwrapped
     env.observation_space = gymnasium.spaces.Box(0, 255, (6, 9, 3), np.uint8)
-    with pytest.raises(softq.SoftqError, match="6 × 9 pixels.*needs 7 × 7"):
+    with pytest.raises(softq.SoftqError, match=r"6 × 9 pixels.*needs 7 × 7"):
         softq.train("sac", env=env)
 
 
