@@ -4,12 +4,14 @@
     python benchmarks/learning.py gather HalfCheetah-v5 --reference 8593
 
 `train` is `softq train sac --env ID --steps 300000 --seed S`, resumed where it was
-stopped, which also keeps the actor's weights at every evaluation. `gather` writes
-`results/<id>.json` and its picture, and to `policies/` the actor of the best seed at
-about a third of its last return and at the end: the policies of offline data.
+stopped, which also keeps the actor's weights at every evaluation. `gather` takes every
+run in `runs/learning/<id>-*`, also of `softq train` itself and of several seeds. It
+writes `results/<id>.json` and its picture, and to `policies/` the actor of the best
+seed at about a third of its last return and at the end: those of the offline data.
 """
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -76,19 +78,22 @@ def gather(env: str, reference: float | None) -> None:
     runs = sorted(RUNS.glob(f"{env.lower()}-*"))
     if not runs:
         raise SystemExit(f"no runs of {env}. Try: learning.py train {env}")
-    curves = {int(run.name.rsplit("-", 1)[1]): evaluations(run) for run in runs}
+    curves: dict[int, list[Any]] = {}
+    for run in runs:
+        for line in (run / "evals.jsonl").read_text().splitlines():
+            record = json.loads(line)
+            curves.setdefault(record["seed"], []).append(record)
     configs = [json.loads((run / "config.json").read_text()) for run in runs]
     first = configs[0]
-    steps = first["plan"]["loop"]["steps"]
     lasts = {seed: records[-1]["greedy"]["return"] for seed, records in curves.items()}
     best = max(lasts, key=lambda seed: lasts[seed])
     result = {
         "benchmark": "learning",
-        "command": f"softq train sac --env {env} --steps {steps} --seed S",
+        "command": command(first["plan"]),
         "reached": {seed: records[-1]["step"] for seed, records in curves.items()},
         "last_greedy": lasts,
         "plan": first["plan"],
-        "commits": [config["commit"] for config in configs],
+        "commits": sorted({config["commit"] for config in configs}),
         "versions": first["versions"],
         "machine": first["machine"],
         "policies": policies(env, best, curves[best]),
@@ -96,19 +101,36 @@ def gather(env: str, reference: float | None) -> None:
     }
     path = HERE / "results" / f"{env.lower()}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
-    picture(path.with_suffix(".png"), env, curves, reference)
+    picture(path.with_suffix(".png"), first["plan"], curves, reference)
     print(f"{path}: {lasts}")
 
 
-def evaluations(run: Path) -> list[dict[str, Any]]:
-    """The records of `evals.jsonl`."""
-    return [json.loads(line) for line in (run / "evals.jsonl").read_text().splitlines()]
+def command(given: dict[str, Any]) -> str:
+    """What to type for such a run: every option that is not its default."""
+    from softq import plan
+
+    usual = dataclasses.asdict(plan.build(given["algorithm"], given["env"], {}))
+    words = [f"softq train {given['algorithm']} --env {given['env']}"]
+    for part in ("loop", "cadence", "algo"):
+        prefix = "--algo." if part == "algo" else "--"
+        for name, value in given[part].items():
+            found = list(value) if isinstance(value, list | tuple) else [value]
+            default = usual[part][name]
+            default = list(default) if isinstance(default, tuple) else [default]
+            if found != default:
+                text = " ".join(str(x) for x in found)
+                words.append(f"{prefix}{name.replace('_', '-')} {text}")
+    if given["seeds"] > 1:
+        words.append(f"--seeds {given['seeds']}")
+    return " ".join([*words, "--seed S"])
 
 
 def policies(env: str, seed: int, records: list[dict[str, Any]]) -> dict[str, Any]:
     """Copies the actors of a third of the last return and of the end, with a card."""
     from safetensors.numpy import load_file, save_file
 
+    if not (folder(env, seed) / "actors").is_dir():
+        return {}
     returns = {r["step"]: r["greedy"]["return"] for r in records}
     end = max(returns)
     third = min(returns, key=lambda step: abs(returns[step] - returns[end] / 3))
@@ -125,7 +147,7 @@ def policies(env: str, seed: int, records: list[dict[str, Any]]) -> dict[str, An
 
 
 def picture(
-    path: Path, env: str, curves: dict[int, Any], reference: float | None
+    path: Path, plan: dict[str, Any], curves: dict[int, Any], reference: float | None
 ) -> None:
     """Greedy return against steps, a line a seed; bands are ± one deviation."""
     import matplotlib as mpl
@@ -146,8 +168,10 @@ def picture(
         axes.annotate(f"published (v4, 10 seeds): {reference:,.0f}", (0, reference),
                       xytext=(2, 4), textcoords="offset points", color="0.35",
                       fontsize=9)  # fmt: skip
-    episodes = 10
-    axes.set_title(f"SAC on {env}: greedy return, {episodes} episodes", loc="left")
+    episodes = f"{plan['cadence']['eval_episodes']} episodes"
+    axes.set_title(
+        f"{plan['algorithm']} on {plan['env']}: greedy return, {episodes}", loc="left"
+    )
     axes.set_xlabel("environment steps (thousands)")
     axes.grid(axis="y", color="0.9")
     axes.spines[["top", "right"]].set_visible(False)
