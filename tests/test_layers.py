@@ -8,10 +8,12 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "softq"
 # What each layer may import of softq. What is not named may import everything.
 BELOW = {"types": {"types"}, "ops": {"types", "ops"}}
+BELOW |= {"maps": {"types"}, "machine": set()}
 BELOW["nets"] = BELOW["ops"] | {"nets"}
 BELOW["algos"] = BELOW["nets"] | {"algos"}
 BELOW["data"] = {"types", "data"}
-BELOW["envs"] = {"types", "envs"}
+BELOW["envs"] = {"types", "maps", "envs"}
+BELOW["tabular"] = BELOW["ops"] | {"maps", "machine", "tabular"}
 BELOW["train"] = BELOW["algos"] | {"data", "envs", "train"}
 ABOVE = {"api", "cli", "drive", "film", "export"}
 HIGHEST = dict.fromkeys(("plan", "policy", "evaluate", "report", "log"), ABOVE)

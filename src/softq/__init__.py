@@ -11,12 +11,14 @@ import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from softq import tabular
     from softq.api import Policy, Result, Run, evaluate, load, resume, train
     from softq.types import SoftqError
 
 __version__ = "0.1.0"
 __all__ = [
-    "Policy", "Result", "Run", "SoftqError", "evaluate", "load", "resume", "train",
+    "Policy", "Result", "Run", "SoftqError", "evaluate", "load", "resume", "tabular",
+    "train",
 ]  # fmt: skip
 
 
@@ -24,6 +26,8 @@ def __getattr__(name: str) -> Any:
     """Imports what is asked for only then, so that `softq --help` need not wait."""
     if name not in __all__:
         raise AttributeError(f"module 'softq' has no attribute {name!r}")
+    if name == "tabular":
+        return importlib.import_module("softq.tabular")
     home = "softq.types" if name == "SoftqError" else "softq.api"
     return getattr(importlib.import_module(home), name)
 

@@ -16,6 +16,8 @@ USAGE = """softq: maximum-entropy reinforcement learning
   softq evaluate RUN             greedy and sampled: task, entropy and soft return
   softq play RUN --video FILE    film an episode (mp4 or gif)
   softq export RUN --format F    the policy as onnx or stablehlo, checked against it
+  softq solve METHOD --mdp NAME  a table, exactly: soft-vi, soft-pi or cql
+  softq reproduce FIGURE         a figure of the papers; `softq reproduce` lists them
   softq list                     algorithms, softq's own environments, your runs
 
 Example: softq train sac --env softq/Pendulum-v0 --steps 20000
@@ -181,6 +183,58 @@ def _export(args: list[str]) -> int:
     return 0
 
 
+def _solve(args: list[str]) -> int:
+    from softq import options
+
+    given = _parse(options.SolveOptions, args, "softq solve")
+    from softq import solve
+
+    mdp = solve.table(given.mdp, given.discount, given.slip)
+    name = Path(given.mdp).stem
+    solved = solve.solve(
+        given.method, mdp, given.alpha, given.tol, given.gap_weight, _progress
+    )
+    solve.show(given.method, solved, given.alpha)
+    out = given.out or Path("runs") / f"solve-{given.method}-{name}"
+    about = {"method": given.method, "mdp": given.mdp, "alpha": given.alpha,
+             "discount": mdp.discount, "tol": given.tol}  # fmt: skip
+    solve.write(solved, out, about)
+    for path in solve.pictures(given.method, solved, given.alpha, name, out):
+        print(path)
+    return 0
+
+
+def _progress(iterations: int, error: float) -> None:
+    """One line that is written over, where someone looks."""
+    if sys.stderr.isatty():
+        print(f"\r{iterations:,} iterations, error at most {error:.1e} ",
+              end="", file=sys.stderr)  # fmt: skip
+
+
+def _reproduce(args: list[str]) -> int:
+    from softq.figures import FIGURES, reproduce
+    from softq.types import SoftqError
+
+    if not args:
+        for name, told in FIGURES.items():
+            print(f"{name:14} {told}")
+        return 0
+    from softq import options
+
+    given = _parse(options.ReproduceOptions, args, "softq reproduce")
+    if given.figure not in FIGURES:
+        near = difflib.get_close_matches(given.figure, FIGURES, 1, 0.3)
+        hint = f"Did you mean {near[0]}?" if near else f"There are: {list(FIGURES)}"
+        raise SoftqError(f"no figure is called {given.figure}. {hint}")
+    import json
+
+    out = given.out or Path("runs") / "figures"
+    numbers = reproduce(given.figure, out)
+    (out / f"{given.figure}.json").write_text(json.dumps(numbers, indent=1) + "\n")
+    print(f"{out / given.figure}.png and .json")
+    return 0
+
+
 def _list(args: list[str]) -> int:
     from softq import report
 
@@ -190,5 +244,5 @@ def _list(args: list[str]) -> int:
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train, "resume": _resume, "evaluate": _evaluate, "play": _play,
-    "export": _export, "list": _list,
+    "export": _export, "solve": _solve, "reproduce": _reproduce, "list": _list,
 }  # fmt: skip

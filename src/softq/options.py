@@ -85,3 +85,32 @@ class ExportOptions:
     out: Path | None = None
     """The file to write (default: policy.onnx or policy.stablehlo in the run)."""
     checkpoint: str = "last"
+
+
+@dataclasses.dataclass(frozen=True)
+class SolveOptions:
+    """Solve a table exactly, with a bound on the true error."""
+
+    method: Positional[Literal["soft-vi", "soft-pi", "cql"]]
+    mdp: str
+    """frozenlake, cliffwalking, taxi, gridworld, maze, chain; a .npz or .txt file."""
+    alpha: float = 0.1
+    """Temperature, in reward units a nat; 0 is standard value and policy iteration."""
+    discount: float = 0.99
+    tol: float = 1e-8
+    """Largest true error of Q and V."""
+    slip: float = 0.1
+    """Of the maps and the chain: how often a move goes astray."""
+    gap_weight: float = 1.0
+    """Of cql."""
+    out: Path | None = None
+    """Folder for the solution and its pictures (default: runs/solve-…)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ReproduceOptions:
+    """Make a figure of the papers and lectures again."""
+
+    figure: Positional[str]
+    out: Path | None = None
+    """Folder for the picture and its numbers (default: runs/figures)."""

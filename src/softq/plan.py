@@ -15,6 +15,7 @@ from typing import Any
 from softq import checkpoint
 from softq.algos import ALGOS, Algorithm
 from softq.data import ring
+from softq.machine import free_memory
 from softq.train.seeds import Seeds
 from softq.train.step import Options
 from softq.types import SoftqError, Spec
@@ -164,20 +165,13 @@ def _check_number(prefix: str, name: str, value: Any) -> None:
 def check_memory(plan: Plan, spec: Spec) -> None:
     """Raises SoftqError where the replay ring would not fit into free memory."""
     per_row = ring.row_bytes(spec)
-    needed, free = per_row * plan.loop.rows * plan.seeds, _free_memory()
+    needed, free = per_row * plan.loop.rows * plan.seeds, free_memory()
     if needed > 0.8 * free:
         fits = int(0.5 * free / per_row / plan.seeds)
         raise SoftqError(
             f"a replay ring of {plan.loop.rows:,} rows needs {needed / 2**30:.1f} GiB; "
             f"{free / 2**30:.1f} GiB are free. Try: --capacity {fits}"
         )
-
-
-def _free_memory() -> int:
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):  # not every system tells
-        return 2**62
 
 
 def create(run: Path) -> None:

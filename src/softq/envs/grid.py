@@ -1,12 +1,7 @@
-"""A gridworld from a text map: small enough to be solved exactly on a table.
-
-'#' is a wall, 'S' a start, 'G' a goal, '.' free; beyond the map lies wall. A state
-is the index of a cell among those that are not wall, in reading order.
-"""
+"""A gridworld from a text map (`softq.maps`): `tabular.from_map` is its exact twin."""
 
 import dataclasses
 import functools
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +9,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from softq.envs.jax_env import Canvas, Frame, canvas, disc, finish, paint, tile
-from softq.types import Key, Scalar, SoftqError, Spec
-
-MOVES = np.array([(-1, 0), (0, 1), (1, 0), (0, -1)])  # up, right, down, left
+from softq.maps import MOVES, Layout, parse
+from softq.types import Key, Scalar, Spec
 
 # Symmetric about its diagonal, so that the best policy is not unique.
 TWO_WAYS = """
@@ -35,53 +29,12 @@ GOAL, RING = (167, 214, 187), (63, 143, 106)
 TILES = {"#": WALL, ".": FREE, "S": START, "G": GOAL}
 
 
-class Layout(NamedTuple):
-    """A map as arrays over its S cells: the world without its slips and rewards.
-
-    `cells` holds (row, column); `successor` where each of MOVES leads (against a
-    wall: nowhere); `starts` the k first cells, all as likely.
-    """
-
-    letters: np.ndarray
-    cells: Int[np.ndarray, "s 2"]
-    successor: Int[np.ndarray, "s 4"]
-    starts: Int[np.ndarray, " k"]
-    goal: Bool[np.ndarray, " s"]
-
-
-def parse(text: str) -> Layout:
-    """The arrays of a map. Raises SoftqError where the text is not one."""
-    rows = text.split()
-    if len({len(row) for row in rows}) != 1:
-        raise SoftqError("a grid's map needs rows of one length")
-    if strange := sorted(set("".join(rows)) - set(TILES)):
-        raise SoftqError(f"a grid's map has {strange}; it is made of # . S G")
-    letters = np.array([list(row) for row in rows])
-    for letter, name in (("S", "start"), ("G", "goal")):
-        if not (letters == letter).any():
-            raise SoftqError(f"a grid's map has no {name}: put an {letter} in it")
-    cells = np.argwhere(letters != "#").astype(np.int32)
-    kinds = letters[tuple(cells.T)]
-    starts = np.flatnonzero(kinds == "S").astype(np.int32)
-    return Layout(letters, cells, _successor(letters, cells), starts, kinds == "G")
-
-
-def _successor(letters: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    """Where each move leads from each cell, (S, 4); the map gets a border of wall."""
-    here = np.arange(len(cells), dtype=np.int32)
-    index = np.full(np.add(letters.shape, 2), -1, np.int32)
-    index[tuple(cells.T + 1)] = here
-    row, column = np.moveaxis(cells[:, None] + MOVES + 1, -1, 0)
-    there = index[row, column]
-    return np.where(there < 0, here[:, None], there)
-
-
 @dataclasses.dataclass(frozen=True)
 class Grid:
     """Walk to a goal: its reward once, a small cost for every other step.
 
-    `slip` is the probability that an action is replaced by one drawn uniformly from
-    all four. An episode ends on entering a goal.
+    `slip` is the probability that an action turns into one of the two at right angles
+    to it, either as likely. An episode ends on entering a goal.
     """
 
     text: str = TWO_WAYS
@@ -118,8 +71,8 @@ class Grid:
         """Moves up, right, down or left (0 to 3); into a wall is to stay."""
         slip_key, move_key = jax.random.split(key)
         slips = jax.random.bernoulli(slip_key, jnp.float32(self.slip))
-        other = jax.random.randint(move_key, (), 0, len(MOVES), jnp.int32)
-        move = jnp.where(slips, other, action)
+        turn = 2 * jax.random.bernoulli(move_key).astype(jnp.int32) - 1
+        move = jnp.where(slips, (action + turn) % len(MOVES), action)
         after = jnp.asarray(self.layout.successor)[state, move]
         reached = jnp.asarray(self.layout.goal)[after]
         rewards = jnp.float32(self.goal_reward), jnp.float32(-self.step_cost)
