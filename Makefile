@@ -19,15 +19,16 @@ test: $(VENV)/ready
 lint: $(VENV)/ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-# Peers live in an environment of their own: they pin other versions.
-.venv-peers/ready: benchmarks/requirements-peers.txt
-	$(PYTHON) -m venv .venv-peers
-	.venv-peers/bin/pip install -q --upgrade pip
-	.venv-peers/bin/pip install -q -r benchmarks/requirements-peers.txt
+# Peers live in environments of their own: they pin other versions.
+.venv-%/ready: benchmarks/requirements-%.txt
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/pip install -q --upgrade pip
+	.venv-$*/bin/pip install -q -r benchmarks/requirements-$*.txt
 	touch $@
 
-bench: $(VENV)/ready .venv-peers/ready
+bench: $(VENV)/ready .venv-peers/ready .venv-tables/ready
 	$(BIN)/python benchmarks/online.py --peers .venv-peers/bin/python
+	$(BIN)/python benchmarks/tabular.py --peers .venv-tables/bin/python
 
 $(VENV)/ready: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
@@ -36,4 +37,4 @@ $(VENV)/ready: pyproject.toml $(CONSTRAINTS)
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-peers
+	rm -rf $(VENV) .venv-peers .venv-tables

@@ -42,24 +42,36 @@ class Flow:
         policy: Float[np.ndarray, "s a"],
         earned: Float[np.ndarray, " s"],
         guess: Float[np.ndarray, " s"] | None = None,
+        forcing: float | None = None,
     ) -> Float[np.ndarray, " s"]:
-        """V = (I − γ P^π)⁻¹ earned."""
-        return self._solve(self.matrix(policy), earned, guess)
+        """V = (I − γ P^π)⁻¹ earned.
+
+        With `forcing` a large system is solved until the residual of `guess` has
+        shrunk by that factor, no further.
+        """
+        return self._solve(self.matrix(policy), earned, guess, forcing)
 
     def visits(
         self, policy: Float[np.ndarray, "s a"], start: Float[np.ndarray, " s"]
     ) -> Float[np.ndarray, " s"]:
         """(I − γ P^πᵀ)⁻¹ start: expected discounted visits to each state."""
-        return self._solve(self.matrix(policy).T.tocsr(), start, None)
+        return self._solve(self.matrix(policy).T.tocsr(), start, None, None)
 
     def _solve(
-        self, flow: sparse.csr_array, right: np.ndarray, guess: np.ndarray | None
+        self,
+        flow: sparse.csr_array,
+        right: np.ndarray,
+        guess: np.ndarray | None,
+        forcing: float | None,
     ) -> np.ndarray:
         if self.states <= DENSE:
             return np.linalg.solve(np.eye(self.states) - flow.toarray(), right)
         system = (sparse.eye_array(self.states, format="csr") - flow).tocsr()
+        enough = 0.0
+        if forcing is not None and guess is not None:
+            enough = forcing * float(np.linalg.norm(right - system @ guess))
         found, failed = krylov.bicgstab(
-            system, right, guess, rtol=PRECISE, maxiter=10 * self.states
+            system, right, guess, rtol=PRECISE, atol=enough, maxiter=10 * self.states
         )
         if failed or not np.isfinite(found).all():
             found = krylov.spsolve(system.tocsc(), right)

@@ -19,11 +19,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from softq.ops import soft
-from softq.tabular.flow import Flow
+from softq.tabular.flow import DENSE, Flow
 from softq.tabular.mdp import MDP, continuation
 from softq.types import Scalar, SoftqError
 
 CHUNK = 64  # sweeps between two looks at the clock
+UNROLLED = 8  # outcomes that are written out one by one
+FORCING = 1e-2  # of a large table's evaluation: what is left of the residual
 EPS = float(np.finfo(np.float64).eps)
 
 
@@ -78,30 +80,52 @@ def _float64(fn: F) -> F:
     return scoped  # type: ignore[return-value]
 
 
-# One sweep.
+# One sweep. Actions and outcomes are written out one by one: XLA would reduce over such
+# short axes entry by entry, which takes ten times as long on a large table.
 
 
-def backup(table: Table, v: Float[Array, " s"]) -> Float[Array, "a s"]:
-    """Q = r + γ E[(1 − terminated) V(s')]."""
-    return table.reward + jnp.sum(table.weight * v[table.next_state], axis=0)
+def backup(table: Table, v: Float[Array, " s"]) -> list[Float[Array, " s"]]:
+    """Q = r + γ E[(1 − terminated) V(s')], an array an action."""
+    outcomes, actions, _ = table.weight.shape
+
+    def q(a: int) -> Array:
+        if outcomes > UNROLLED:
+            return table.reward[a] + jnp.sum(
+                table.weight[:, a] * v[table.next_state[:, a]], axis=0
+            )
+        total = table.reward[a]
+        for k in range(outcomes):
+            there = v.at[table.next_state[k, a]].get(mode="promise_in_bounds")
+            total = total + table.weight[k, a] * there
+        return total
+
+    return [q(a) for a in range(actions)]
 
 
 def soft_max(
-    table: Table, q: Float[Array, "a s"], alpha: Scalar | float
+    table: Table, q: list[Float[Array, " s"]], alpha: Scalar | float
 ) -> Float[Array, " s"]:
     """V = α log Σ_a prior(a|s) exp(Q/α), with a prior of 1 where there is none."""
-    return soft.value(_tilted(table, q, alpha).T, alpha)
+    q = _tilted(table, q, alpha)
+    cold = alpha <= 0.0  # then every exponent is 0, and α log of their sum too
+    inverse = jnp.where(cold, 0.0, 1.0 / jnp.where(cold, 1.0, alpha))
+    top = functools.reduce(jnp.maximum, q)
+    total = sum(jnp.exp((x - top) * inverse) for x in q)
+    return top + alpha * jnp.log(total)
 
 
-def _tilted(table: Table, q: Array, alpha: Scalar | float) -> Array:
-    return q if table.log_prior is None else q + alpha * table.log_prior
+def _tilted(table: Table, q: list[Array], alpha: Scalar | float) -> list[Array]:
+    prior = table.log_prior
+    return (
+        q if prior is None else [x + alpha * p for x, p in zip(q, prior, strict=True)]
+    )
 
 
 def choose(
-    table: Table, q: Float[Array, "a s"], alpha: Scalar | float
+    table: Table, q: list[Float[Array, " s"]], alpha: Scalar | float
 ) -> Float[Array, "s a"]:
     """π ∝ prior · exp(Q/α); at α = 0 uniform over the maximisers."""
-    return soft.boltzmann(_tilted(table, q, alpha).T, alpha)
+    return soft.boltzmann(jnp.stack(_tilted(table, q, alpha), -1), alpha)
 
 
 @jax.jit
@@ -125,7 +149,7 @@ def _sweeps(table: Table, v: Array, alpha: Scalar, enough: Scalar) -> Any:
 def _finish(table: Table, v: Array, alpha: Scalar) -> tuple[Array, Array, Array]:
     """(Q, V, π) one sweep after V."""
     q = backup(table, v)
-    return q.T, soft_max(table, q, alpha), choose(table, q, alpha)
+    return jnp.stack(q, -1), soft_max(table, q, alpha), choose(table, q, alpha)
 
 
 # Solvers.
@@ -177,20 +201,26 @@ def soft_policy_iteration(
     policy: Any = None,
     on_policy: Callable[[int, float], None] | None = None,
 ) -> Solution:
-    """Evaluates a policy exactly, takes π ∝ exp(Q^π/α), and again (theorems 1, 2).
+    """Evaluates a policy, takes π ∝ exp(Q^π/α), and again (theorems 1, 2).
 
     Newton's method on the soft Bellman equation: a handful of policies where value
     iteration needs N · log(1/tol) sweeps. Starts from `policy`, else the prior, else
-    the uniform one. Arguments, errors and certificate as in `soft_value_iteration`.
+    the uniform one. On a large table a few sweeps go before each policy, which cost
+    less than its evaluation and carry news further than one improvement does.
+    Arguments, errors and certificate as in `soft_value_iteration`.
     """
     check_alpha(alpha)
     table, steps, flow = on_device(mdp, prior), horizon(mdp), Flow(mdp)
     a = jnp.float64(alpha)
     pi = uniform(mdp) if prior is None else check_policy(mdp, prior)
     pi = pi if policy is None else check_policy(mdp, policy)
-    v, changes = np.zeros(len(pi)), []
+    v, changes, large = np.zeros(len(pi)), [], len(pi) > DENSE
     while True:
-        v = flow.solve(pi, _earned(mdp, pi, alpha, prior), v)
+        if policy is not None or changes or not large:
+            # As exact as the next policy can use: V is certified, however found.
+            v = flow.solve(pi, _earned(mdp, pi, alpha, prior), v, forcing=FORCING)
+        if large:
+            v = np.asarray(_sweeps(table, jnp.asarray(v), a, jnp.float64(0.0))[0])
         q, new, pi = _host(_finish(table, jnp.asarray(v), a))
         changes.append(float(np.max(np.abs(new - v))))
         lost = rounding(mdp, v, steps)
@@ -200,8 +230,6 @@ def soft_policy_iteration(
             on_policy(len(changes), error)
         if error <= tol:
             return Solution(q, new, pi, len(changes), error, np.array(changes))
-        if len(changes) > 1 and changes[-1] >= changes[-2]:
-            v = np.asarray(_sweeps(table, jnp.asarray(new), a, jnp.float64(0.0))[0])
 
 
 def evaluate(
@@ -242,7 +270,7 @@ def finite_horizon(
     def earlier(v: Array, _: None) -> Any:
         q = backup(table, v)
         v = soft_max(table, q, a)
-        return v, (q.T, v)
+        return v, (jnp.stack(q, -1), v)
 
     start = jnp.zeros(len(mdp.reward))
     _, (q, v) = jax.jit(lambda v: jax.lax.scan(earlier, v, None, steps))(start)
