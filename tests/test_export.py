@@ -165,9 +165,9 @@ def test_a_file_that_differs_is_not_written(
 ) -> None:
     policy, out, right = POLICIES["box"](), tmp_path / "policy", export.greedy
     out.write_text("an earlier one")
-    monkeypatch.setattr(export, "greedy", lambda p: lambda obs: right(p)(obs) + 2e-5)
+    monkeypatch.setattr(export, "greedy", lambda p: lambda obs: right(p)(obs) + 5e-5)
     with pytest.raises(
-        SoftqError, match=rf"the {format} file would differ .* by 2\.\de-05"
+        SoftqError, match=rf"the {format} file would differ .* by [45]\.\de-05"
     ):
         export.export(policy, format, out)
     assert [p.name for p in tmp_path.iterdir()] == ["policy"]
