@@ -214,7 +214,8 @@ def soft_policy_iteration(
     a = jnp.float64(alpha)
     pi = uniform(mdp) if prior is None else check_policy(mdp, prior)
     pi = pi if policy is None else check_policy(mdp, policy)
-    v, changes, large = np.zeros(len(pi)), [], len(pi) > DENSE
+    v, large = np.zeros(len(pi)), len(pi) > DENSE
+    changes: list[float] = []
     while True:
         if policy is not None or changes or not large:
             # As exact as the next policy can use: V is certified, however found.
