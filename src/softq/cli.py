@@ -229,8 +229,11 @@ def _reproduce(args: list[str]) -> int:
     import json
 
     out = given.out or Path("runs") / "figures"
-    numbers = reproduce(given.figure, out)
-    (out / f"{given.figure}.json").write_text(json.dumps(numbers, indent=1) + "\n")
+    try:
+        numbers = reproduce(given.figure, out)
+        (out / f"{given.figure}.json").write_text(json.dumps(numbers, indent=1) + "\n")
+    except OSError as error:
+        raise SoftqError(f"cannot write to {out}: {error.strerror or error}") from error
     print(f"{out / given.figure}.png and .json")
     return 0
 

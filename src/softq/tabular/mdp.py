@@ -247,22 +247,29 @@ def from_map(
     value = np.full(states, -step_cost)
     for letter, worth in goals.items():
         value[kinds == letter] = worth
-    next_state = np.empty((states, actions, width), np.int32)
-    prob = np.zeros((states, actions, width))
-    turns = ((0, 1.0 - slip), (1, 0.5 * slip), (3, 0.5 * slip))[:width]
-    for a in range(4):
-        for k, (turn, chance) in enumerate(turns):
-            next_state[:, a, k] = layout.successor[:, (a + turn) % 4]
-            prob[:, a, k] = chance
-    if stay:
-        next_state[:, 4] = np.arange(states)[:, None]
-        prob[:, 4, 0] = 1.0
+    next_state, prob = _moves(layout.successor, (states, actions, width), slip)
     reward = (prob * value[next_state]).sum(-1)
     start = np.isin(np.arange(states), layout.starts) / len(layout.starts)
     return table(
         next_state, prob, layout.goal[next_state], reward, discount, start,
         layout.letters, layout.cells,
     )  # fmt: skip
+
+
+def _moves(
+    successor: np.ndarray, shape: tuple[int, int, int], slip: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Next states and probabilities of the four moves, and of staying where asked."""
+    next_state, prob = np.empty(shape, np.int32), np.zeros(shape)
+    turns = ((0, 1.0 - slip), (1, 0.5 * slip), (3, 0.5 * slip))[: shape[2]]
+    for a in range(4):
+        for k, (turn, chance) in enumerate(turns):
+            next_state[:, a, k] = successor[:, (a + turn) % 4]
+            prob[:, a, k] = chance
+    if shape[1] == 5:
+        next_state[:, 4] = np.arange(shape[0])[:, None]
+        prob[:, 4, 0] = 1.0
+    return next_state, prob
 
 
 def chain(states: int, discount: float, slip: float = 0.0) -> MDP:
@@ -384,10 +391,15 @@ def from_data(
         next_.reshape(shape_), prob.reshape(shape_), ends.reshape(shape_),
         mean.reshape(states, actions), discount,
     )  # fmt: skip
-    counts = counts.reshape(states, actions)
+    return _empirical(made, counts.reshape(states, actions))
+
+
+def _empirical(mdp: MDP, counts: np.ndarray) -> Empirical:
+    """The table with its counts, and the behaviour that they show."""
     visits = counts.sum(-1, keepdims=True)
-    behaviour = np.where(visits > 0, counts / np.maximum(visits, 1), 1.0 / actions)
-    return Empirical(made, counts, behaviour, counts > 0)
+    level = 1.0 / counts.shape[1]
+    behaviour = np.where(visits > 0, counts / np.maximum(visits, 1), level)
+    return Empirical(mdp, counts, behaviour, counts > 0)
 
 
 def _check_data(
