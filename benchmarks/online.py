@@ -178,13 +178,11 @@ def peer(python: Path, library: str, window: list[str], folder: Path) -> Record:
 
 def child(command: list[str], env: dict[str, str]) -> Record:
     """Runs a process to its end; the JSON of the last line it prints."""
-    done = subprocess.run(
-        command, env=env, capture_output=True, text=True, timeout=3600
-    )
-    if done.returncode != 0:
-        tail = (done.stderr or done.stdout)[-3000:]
+    ran = subprocess.run(command, env=env, capture_output=True, text=True, timeout=3600)
+    if ran.returncode != 0:
+        tail = (ran.stderr or ran.stdout)[-3000:]
         raise SystemExit(f"{' '.join(command[1:])} failed:\n{tail}")
-    return dict(json.loads(done.stdout.strip().splitlines()[-1]))
+    return dict(json.loads(ran.stdout.strip().splitlines()[-1]))
 
 
 def startup(repeats: int) -> dict[str, list[float]]:
@@ -317,12 +315,12 @@ def commit() -> str | None:
     """The git commit measured, marked where the source differs from it."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
     try:
-        done = subprocess.run(
+        ran = subprocess.run(
             command, cwd=HERE, capture_output=True, text=True, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    return ran.stdout.strip()
 
 
 def say(text: str) -> None:

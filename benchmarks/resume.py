@@ -119,9 +119,9 @@ def main() -> None:
         expected, stops, equal = summary(whole), [], []
         shutil.rmtree(whole)
         while len(stops) < wanted:
-            done = chain(folder, f"run-{len(equal)}", rng, min(7, wanted - len(stops)))
-            stops += done["stops"]
-            equal.append(done["summary"] == expected)
+            run = chain(folder, f"run-{len(equal)}", rng, min(7, wanted - len(stops)))
+            stops += run["stops"]
+            equal.append(run["summary"] == expected)
             shutil.rmtree(folder / f"run-{len(equal) - 1}")
             print(f"{len(stops)} stops so far; equal: {equal}", flush=True)
     finally:

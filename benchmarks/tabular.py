@@ -126,10 +126,10 @@ def open_map(side: int) -> str:
 
 def child(command: list[str]) -> dict[str, Any]:
     """Runs a process to its end; the JSON of its last line."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=7200)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
-    return dict(json.loads(done.stdout.strip().splitlines()[-1]))
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=7200)
+    if ran.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{ran.stderr[-3000:]}")
+    return dict(json.loads(ran.stdout.strip().splitlines()[-1]))
 
 
 def timed(fn: Callable[[], Any], repeats: int) -> float:
@@ -172,12 +172,12 @@ def sweeper(mdp: Any, alpha: float) -> Callable[[], Any]:
     import jax
     import jax.numpy as jnp
 
-    from softq.tabular import soft
+    from softq.tabular import sweep
 
     with jax.enable_x64(True):
-        held, v = soft.on_device(mdp), jnp.zeros(len(mdp.reward))
+        held, v = sweep.on_device(mdp), jnp.zeros(len(mdp.reward))
         a = jnp.float64(alpha)
-        once = jax.jit(lambda t, v, a: soft.soft_max(t, soft.backup(t, v), a))
+        once = jax.jit(lambda t, v, a: sweep.soft_max(t, sweep.backup(t, v), a))
 
     def call() -> Any:
         with jax.enable_x64(True):

@@ -268,10 +268,10 @@ def machine() -> dict[str, Any]:
 def _commit() -> str | None:
     """The git commit that softq runs from, where it runs from a checkout."""
     try:
-        done = subprocess.run(
+        ran = subprocess.run(
             ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent,
             capture_output=True, text=True, timeout=5, check=True,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    return ran.stdout.strip()

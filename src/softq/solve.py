@@ -15,7 +15,7 @@ from softq.envs.grid import TWO_WAYS
 from softq.figures import draw, maze
 from softq.tabular import MDP, Solution
 from softq.tabular.conservative import cql
-from softq.tabular.soft import uniform
+from softq.tabular.policies import uniform
 from softq.types import SoftqError
 
 GYMNASIUM = {

@@ -248,5 +248,29 @@ def test_a_file_that_holds_no_table_is_refused(tmp_path: Path) -> None:
     np.savez(path, **fields | {"more": np.ones(1)})
     with pytest.raises(SoftqError, match="what is more"):
         tabular.load(path)
+    np.savez(path, **fields | {"prob": np.full((5, 2, 2), "half")})
+    with pytest.raises(SoftqError, match="holds no table: prob is <U4"):
+        tabular.load(path)
     with pytest.raises(SoftqError, match="holds no table"):
         tabular.load(tmp_path / "none.npz")
+
+
+def test_a_file_with_a_wrong_map_is_refused(tmp_path: Path) -> None:
+    fields = tabular.from_map(MAP, 0.9, goals={"G": 1.0, "H": 0.0})._asdict()
+    for name, wrong in (
+        ("cells", fields["cells"] + 9), ("cells", fields["cells"][:-1]),
+        ("cells", fields["cells"] * 1.0), ("letters", fields["letters"].ravel()),
+        ("letters", np.full((9, 9), "two")),
+    ):  # fmt: skip
+        np.savez(tmp_path / "it.npz", **fields | {name: wrong})
+        with pytest.raises(SoftqError, match="map of a table needs letters"):
+            tabular.load(tmp_path / "it.npz")
+
+
+def test_a_file_too_large_to_unpack_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tabular.save(tabular.garnet(0, 50, 2, 2, 0.5), tmp_path / "it.npz")
+    monkeypatch.setattr(tables, "free_memory", lambda: 1_000)
+    with pytest.raises(SoftqError, match=r"unpacks to .* GiB"):
+        tabular.load(tmp_path / "it.npz")

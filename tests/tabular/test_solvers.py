@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from softq import tabular
-from softq.tabular import soft
+from softq.tabular import bounds, policies, soft, sweep
 from softq.tabular.mdp import continuation
 from softq.types import SoftqError
 
@@ -102,11 +102,11 @@ def test_theorems_1_and_2_and_the_upper_bound() -> None:
     """Every policy is no worse than the one before, on 1,000 MDPs; and then optimal."""
     for seed in range(1000):
         mdp, alpha = random_mdp(seed), ALPHAS[seed % 5]
-        last, pi = np.full(mdp.reward.shape, -np.inf), soft.uniform(mdp)
+        last, pi = np.full(mdp.reward.shape, -np.inf), policies.uniform(mdp)
         rounding = 0.0
         for _ in range(12):
             value = tabular.evaluate(mdp, pi, alpha)
-            rounding = 4 * EPS * np.abs(value.q).max() * soft.horizon(mdp)
+            rounding = 4 * EPS * np.abs(value.q).max() * bounds.horizon(mdp)
             assert (value.q >= last - rounding).all(), seed
             if np.abs(value.q - last).max() <= rounding:
                 break
@@ -182,7 +182,9 @@ def test_a_prior_is_relative_entropy() -> None:
     mdp, alpha = tabular.garnet(7, 6, 3, 2, 0.9), 0.5
     plain = tabular.soft_value_iteration(mdp, alpha, 1e-10)
     # A uniform prior costs α log|A| at every step but the first.
-    level = tabular.soft_policy_iteration(mdp, alpha, 1e-10, prior=soft.uniform(mdp))
+    level = tabular.soft_policy_iteration(
+        mdp, alpha, 1e-10, prior=policies.uniform(mdp)
+    )
     np.testing.assert_allclose(level.policy, plain.policy, atol=1e-9)
     np.testing.assert_allclose(level.v, plain.v - alpha * np.log(3) * 10.0, atol=1e-8)
     # Any prior: the policy is prior · exp(Q/α), and its KL-regularised value is V.
@@ -199,7 +201,7 @@ def test_a_prior_is_relative_entropy() -> None:
 def test_a_policy_that_the_prior_forbids_is_refused() -> None:
     mdp, prior = tabular.garnet(7, 6, 3, 2, 0.9), np.tile([0.0, 0.5, 0.5], (6, 1))
     with pytest.raises(SoftqError, match="action 0 in state 0; the prior never"):
-        tabular.evaluate(mdp, soft.uniform(mdp), 0.1, prior)
+        tabular.evaluate(mdp, policies.uniform(mdp), 0.1, prior)
 
 
 def test_a_finite_horizon_is_that_many_sweeps() -> None:
@@ -244,6 +246,61 @@ def test_dense_and_krylov_solves_agree(states: int) -> None:
     assert (visits * mdp.reward).sum() == pytest.approx(task)
 
 
+@pytest.mark.parametrize("alpha", [0.0, 0.05])
+def test_large_tables_are_solved_from_their_ends(alpha: float) -> None:
+    """A corridor of 1,500 states: sweeps carry its end's value one step each."""
+    mdp = tabular.from_map("S" + "." * 1_499 + "G", 0.999, slip=0.1)
+    found = tabular.soft_policy_iteration(mdp, alpha, 1e-7)
+    plain = tabular.soft_value_iteration(mdp, alpha, 1e-7)
+    np.testing.assert_allclose(found.q, plain.q, rtol=0, atol=2e-7)
+    assert found.iterations < 10 < 1_000 < plain.iterations
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5])
+def test_large_tables_without_an_end_are_solved(alpha: float) -> None:
+    mdp = tabular.garnet(0, 1_200, 3, 4, 0.99)
+    found = tabular.soft_policy_iteration(mdp, alpha, 1e-8)
+    plain = tabular.soft_value_iteration(mdp, alpha, 1e-8)
+    np.testing.assert_allclose(found.q, plain.q, rtol=0, atol=2e-8)
+    assert found.iterations < 10
+
+
+def test_states_nearest_to_an_end_stand_first() -> None:
+    mdp = tabular.from_map("S....\n.###.\n..#.G", 0.9, slip=0.2)
+    steps = np.full(len(mdp.reward), np.inf)
+    steps[mdp.terminated.any((1, 2))] = 1
+    for _ in range(len(steps)):
+        onward = np.where(mdp.prob > 0, steps[mdp.next_state], np.inf)
+        steps = np.minimum(steps, 1 + onward.min((1, 2)))
+    order = sweep.nearest_first(mdp)
+    assert sorted(order) == list(range(len(steps)))
+    assert (np.diff(steps[order]) >= 0).all()
+    assert steps[order][0] == 1 < steps[order][-1]
+    # One that cannot get anywhere is there too, and last.
+    lost = tabular.table([[[0]], [[0]]], [[[1.0]]] * 2, [[[False]], [[True]]],
+                         [[0.0], [1.0]], 0.9)  # fmt: skip
+    assert sweep.nearest_first(lost).tolist() == [1, 0]
+
+
+def test_a_large_table_starts_below_its_value() -> None:
+    for seed in range(30):
+        mdp, alpha = random_mdp(seed), ALPHAS[seed % 5]
+        with jax.enable_x64(True):
+            table, a = sweep.on_device(mdp), jax.numpy.float64(alpha)
+            low = soft._lowest(table, a, bounds.horizon(mdp))
+        assert low <= tabular.soft_value_iteration(mdp, alpha, 1e-9).v.min() + 1e-9
+
+
+def test_what_a_prior_forbids_stays_forbidden_at_temperature_zero() -> None:
+    mdp = tabular.table(
+        [[[0]] * 3], [[[1.0]] * 3], [[[True]] * 3], [[2.0, 3.0, 1.0]], 0.9
+    )
+    for solver in SOLVERS:
+        found = solver(mdp, 0.0, prior=[[0.5, 0.0, 0.5]])
+        assert found.policy.tolist() == [[1.0, 0.0, 0.0]]
+        assert found.v.tolist() == [2.0]
+
+
 def test_undiscounted_worlds_are_solved() -> None:
     """A corridor whose steps cost 1: the greedy value is minus the way to the end."""
     mdp = tabular.from_map("S....G", 1.0 - 1e-9, step_cost=1.0, goals={"G": 0.0})
@@ -255,7 +312,7 @@ def test_undiscounted_worlds_are_solved() -> None:
     for solver in SOLVERS:
         found = solver(mdp, 0.0, 1e-9)
         assert found.q[0, 1] == pytest.approx(-4.0)
-    assert soft.horizon(mdp) == pytest.approx(5.0, rel=1e-6)
+    assert bounds.horizon(mdp) == pytest.approx(5.0, rel=1e-6)
 
 
 def test_a_tolerance_below_rounding_is_refused() -> None:

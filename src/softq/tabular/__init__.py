@@ -1,8 +1,7 @@
 """Exact counterparts of everything above: soft MDPs on a table."""
 
-from softq.tabular.mdp import (
-    MDP,
-    Empirical,
+from softq.tabular.bounds import value_bound
+from softq.tabular.build import (
     chain,
     from_data,
     from_dense,
@@ -10,10 +9,8 @@ from softq.tabular.mdp import (
     from_map,
     from_sparse,
     garnet,
-    load,
-    save,
-    table,
 )  # fmt: skip
+from softq.tabular.mdp import MDP, Empirical, load, save, table
 from softq.tabular.soft import (
     Evaluation,
     Solution,
@@ -23,7 +20,6 @@ from softq.tabular.soft import (
     soft_policy_iteration,
     soft_value_iteration,
     temperature_path,
-    value_bound,
 )  # fmt: skip
 
 __all__ = [

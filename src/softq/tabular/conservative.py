@@ -12,18 +12,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import logsumexp, wrightomega
 
+from softq.tabular.bounds import EPS, horizon, refuse_below, rounding
 from softq.tabular.flow import Flow
 from softq.tabular.mdp import MDP, Empirical, continuation
-from softq.tabular.soft import (
-    EPS,
-    Evaluation,
-    check_alpha,
-    check_policy,
-    evaluate,
-    horizon,
-    refuse_below,
-    rounding,
-)  # fmt: skip
+from softq.tabular.policies import check_alpha, check_policy
+from softq.tabular.soft import Evaluation, evaluate
 from softq.types import SoftqError
 
 Pairs = Float[np.ndarray, "s a"]
@@ -234,8 +227,8 @@ def theorem_32(
 
 def theorem_33(
     mdp: MDP, behaviour: Any, q: Pairs, weight: float, policy: Any, v: States
-) -> tuple[Sides, Bool[np.ndarray, " s"]]:
-    """E_π[Q̂^{k+1}] ≤ E_π[B Q̂^k], and the states where the theorem's condition holds.
+) -> Sides:
+    """E_π[Q̂^{k+1}] ≤ E_π[B Q̂^k]; it applies where the theorem's condition holds.
 
     Q̂^{k+1} is eq. 2's step from `q` with μ = π_Q ∝ π_β-supported exp Q; `v` (S,) is the
     value that B bootstraps from. The condition, with ε = TV(π, π_Q):
@@ -250,7 +243,7 @@ def theorem_33(
     epsilon = 0.5 * np.abs(pi - mu).sum(-1)
     holds: Any = (mu * (times - 1.0)).sum(-1) >= epsilon * times.max(-1)
     left, right = ((pi * x).sum(-1) for x in (stepped, after))
-    return Sides(left, right, holds), holds
+    return Sides(left, right, holds)
 
 
 def theorem_34(
