@@ -6,7 +6,8 @@ A gridworld of 5 actions with K = 3 outcomes each, float64, discount 0.99. One s
 each library in turns, beside the time to read the table once; then each library's
 fastest way to a certified true error of 1e-6. Peers solve the hard problem (α = 0);
 softq the same, and the soft one, which needs an exponential a pair.
-Writes `benchmarks/results/tabular.json`; `--quick` is a smoke run with small tables.
+Writes `benchmarks/results/tabular.json` and its picture; `--quick` is a smoke run with
+small tables.
 """
 
 import argparse
@@ -45,6 +46,7 @@ def main() -> None:
     out = (HERE.parent if args.quick else HERE) / name
     out.parent.mkdir(exist_ok=True)
     out.write_text(json.dumps(result, indent=1) + "\n")
+    picture(result, out.with_suffix(".png"))
     for row in result["table"]:
         print(f"{row['what']:<64}{row['figure']:>9.2f}  {row['target']}")
     print(out)
@@ -111,6 +113,41 @@ def table(rounds: list[Any], slopes: Any, iteration: Any) -> list[dict[str, Any]
     return [*out, {"what": what, "figure": slopes["slope"], "target": "0.9 to 1.15"}]
 
 
+def picture(result: dict[str, Any], path: Path) -> None:
+    """A sweep's cost against the states, and what each library needs for the goal."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
+    grown = result["slopes"]
+    states, taken = (np.array(grown[k]) for k in ("states", "sweep_s"))
+    fit = np.exp(np.mean(np.log(taken)) - grown["slope"] * np.mean(np.log(states)))
+    axes[0].loglog(states, 1e3 * taken, "o", color="#2a6f97")
+    axes[0].loglog(states, 1e3 * fit * states ** grown["slope"], color="#2a6f97",
+                   label=f"slope {grown['slope']:.2f}")  # fmt: skip
+    axes[0].set(xlabel="states", ylabel="ms", title="one soft sweep")
+    axes[0].legend(frameon=False)
+    rounds = result["rounds"]
+    goal = (
+        ("softq, α = 0", "softq", "solve_s"),
+        (f"softq, α = {ALPHA:g}", "softq", "solve_soft_s"),
+        ("QuantEcon, α = 0", "peers", "quantecon_solve_s"),
+        ("pymdptoolbox, α = 0", "peers", "toolbox_solve_s"),
+    )
+    names = [name for name, _, _ in goal]
+    seconds = [statistics.median(r[side][key] for r in rounds) for _, side, key in goal]
+    bars = axes[1].barh(names, seconds, color=["#e07a3f", "#e07a3f", "0.7", "0.7"])
+    axes[1].bar_label(bars, [f"{x:,.1f} s" for x in seconds], padding=4)
+    axes[1].invert_yaxis()
+    axes[1].set(xscale="log", xlabel="seconds", xlim=(None, 4 * max(seconds)))
+    axes[1].set_title(f"{result['states']:,} states to a true error of {TOL:g}")
+    for panel in axes:
+        panel.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=110)
+
+
 def open_map(side: int) -> str:
     """A square with walls in every fifth row, each with two gaps; goal far away."""
     rows = []
@@ -159,6 +196,7 @@ def softq_side(args: argparse.Namespace) -> dict[str, Any]:
         stream = timed(lambda: jax.block_until_ready(read(weight, index)), 7)
     out = {"sweep_s": timed(sweep, 7), "stream_s": stream}
     for name, alpha in (("solve_s", 0.0), ("solve_soft_s", ALPHA)):
+        tabular.soft_policy_iteration(mdp, alpha, 100.0)  # compiles
         begin = time.perf_counter()
         found = tabular.soft_policy_iteration(mdp, alpha, TOL)
         out[name] = time.perf_counter() - begin

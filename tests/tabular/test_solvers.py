@@ -253,7 +253,7 @@ def test_large_tables_are_solved_from_their_ends(alpha: float) -> None:
     found = tabular.soft_policy_iteration(mdp, alpha, 1e-7)
     plain = tabular.soft_value_iteration(mdp, alpha, 1e-7)
     np.testing.assert_allclose(found.q, plain.q, rtol=0, atol=2e-7)
-    assert found.iterations < 10 < 1_000 < plain.iterations
+    assert found.iterations < 12 < 1_000 < plain.iterations
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5])

@@ -22,8 +22,7 @@ from softq.tabular.flow import DENSE, Flow
 from softq.tabular.mdp import MDP, continuation
 from softq.tabular.policies import check_alpha, check_policy, earned, nats, uniform
 from softq.tabular.sweep import (
-    CHUNK,
-    LEFT,
+    ROUND,
     Blocks,
     Table,
     Temperature,
@@ -165,15 +164,18 @@ def _lowest(table: Table, alpha: Temperature, steps: float) -> float:
 def _approach(
     blocks: Blocks, v: np.ndarray, alpha: Temperature, enough: float
 ) -> Float[np.ndarray, " s"]:
-    """V after passes over the blocks: as long as a few sweeps' worth get far."""
+    """V after passes over the blocks, as long as they are cheap or get far."""
     size = blocks.table.reward.shape[0] * blocks.table.reward.shape[2]
     there: Any = jnp.zeros(size).at[blocks.place].set(v)
-    before = moved = np.inf
-    while moved > enough and (before == np.inf or moved < LEFT * before):
+    moved = np.inf
+    for _ in range(ROUND):
         before, price = moved, 0.0
-        while moved > enough and price < CHUNK:
+        while moved > enough and price < ROUND:
             there, far, swept = settle(blocks.table, there, alpha, jnp.float64(enough))
             moved, price = float(far), price + float(swept)
+        everywhere = float(swept) > ROUND / 2  # and not in a few blocks only
+        if moved <= enough or (everywhere and moved > 0.5 * before):
+            break
     return np.asarray(there)[blocks.place]
 
 

@@ -22,6 +22,7 @@ from softq.types import Scalar
 CHUNK = 64  # sweeps between two looks at the clock
 UNROLLED = 8  # outcomes that are written out one by one
 BLOCKS = 16  # of a large table
+ROUND = 16  # sweeps of a block, at most, before the next has its turn
 LEFT = 0.1  # of a block's first change, when the next block has its turn
 
 Temperature = Scalar | None  # None is 0: no exponent is computed
@@ -203,22 +204,23 @@ def settle(
 
     def one(i: Any, carry: Any) -> Any:
         v, moved, swept = carry
-        block = jax.tree.map(lambda x: x[i], table)
 
         def more(carry: Any) -> Any:
-            _, n, last, first = carry
-            return (n < CHUNK) & (last > jnp.maximum(LEFT * first, enough))
+            _, _, n, last, first = carry
+            return (n < ROUND) & (last > jnp.maximum(LEFT * first, enough))
 
         def sweep(carry: Any) -> Any:
-            v, n, _, first = carry
+            v, old, n, _, first = carry
+            block = jax.tree.map(lambda x: x[i], table)
             new = soft_max(block, backup(block, v), alpha)
-            old = jax.lax.dynamic_slice(v, (i * size,), (size,))
             last = jnp.max(jnp.abs(new - old))
             v = jax.lax.dynamic_update_slice(v, new, (i * size,))
-            return v, n + 1, last, jnp.where(n == 0, last, first)
+            return v, new, n + 1, last, jnp.where(n == 0, last, first)
 
-        begin = v, jnp.int32(0), jnp.float64(jnp.inf), jnp.float64(0.0)
-        v, n, _, first = jax.lax.while_loop(more, sweep, begin)
+        # A block's own values go along: to read them out of V would copy V each time.
+        old = jax.lax.dynamic_slice(v, (i * size,), (size,))
+        begin = v, old, jnp.int32(0), jnp.float64(jnp.inf), jnp.float64(0.0)
+        v, _, n, _, first = jax.lax.while_loop(more, sweep, begin)
         return v, jnp.maximum(moved, first), swept + n
 
     v, moved, swept = jax.lax.fori_loop(
