@@ -56,23 +56,23 @@ def uniform_within(values: jax.Array, bound: float) -> bool:
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(25, 400), (400, 25)])
-def test_linear_starts_with_the_variance_of_one_over_fan_in(
+def test_linear_starts_uniform_within_one_over_root_fan_in(
     inputs: int, outputs: int
 ) -> None:
     # Inputs and outputs differ a lot, so a bound by the wrong one shows.
     linear = nets.Linear(jax.random.key(1), inputs, outputs)
     assert linear.weight.shape == (inputs, outputs)
     assert linear.bias.shape == (outputs,)
-    assert uniform_within(linear.weight, (3.0 / inputs) ** 0.5)
-    assert not linear.bias.any()
+    assert uniform_within(linear.weight, inputs**-0.5)
+    assert uniform_within(linear.bias, inputs**-0.5)
 
 
-def test_convolution_starts_with_the_variance_of_one_over_its_window() -> None:
+def test_convolution_starts_uniform_within_one_over_root_of_its_window() -> None:
     conv = nets.Conv(jax.random.key(2), inputs=4, outputs=400, kernel=5, stride=2)
     assert conv.weight.shape == (5, 5, 4, 400)
     assert conv.bias.shape == (400,)
-    assert uniform_within(conv.weight, (3.0 / (4 * 5 * 5)) ** 0.5)
-    assert not conv.bias.any()
+    assert uniform_within(conv.weight, (4 * 5 * 5) ** -0.5)
+    assert uniform_within(conv.bias, (4 * 5 * 5) ** -0.5)
 
 
 def square(key: Any) -> nets.Net:
@@ -87,14 +87,14 @@ def unlike(one: jax.Array, two: jax.Array) -> bool:
 def test_no_two_parts_of_a_network_start_alike() -> None:
     one, two = square(jax.random.key(3)).mlp.layers
     assert unlike(one.weight, two.weight)
+    assert unlike(one.bias, two.bias)
+    assert unlike(one.weight[0], one.bias)
 
 
 def test_a_networks_key_decides_its_weights() -> None:
     net, again, other = (jax.tree.leaves(square(jax.random.key(k))) for k in (4, 4, 5))
     assert all(np.array_equal(a, b) for a, b in zip(net, again, strict=True))
-    weights = [(a, b) for a, b in zip(net, other, strict=True) if a.ndim == 2]
-    assert len(weights) == 2
-    assert all(unlike(a, b) for a, b in weights)
+    assert all(unlike(a, b) for a, b in zip(net, other, strict=True))
 
 
 def test_a_network_is_float32_arrays_only() -> None:
