@@ -38,7 +38,7 @@ def fresh(algo: Any, spec: Spec, stats: normalize.Stats | None = None) -> Policy
 
 def probabilities(policy: Policy, obs: np.ndarray) -> np.ndarray:
     shown = normalize.apply(policy.stats, jnp.asarray(obs))
-    return np.exp(np.asarray(sac_discrete.log_policy(policy.agent.actor, shown)))
+    return np.exp(np.asarray(sac_discrete.log_pi(policy.agent.actor, shown)))
 
 
 POLICIES: dict[str, Callable[[], Policy]] = {

@@ -94,7 +94,7 @@ def greedy(policy: Policy) -> Callable[[Array], Array | tuple[Array, Array]]:
 def _log_policy(policy: Policy, shown: Array) -> Array:
     """log π(·|s) of a discrete policy on a batch of normalised observations."""
     algo: Any = policy.algo
-    return algo.log_policy(policy.agent.actor, shown)
+    return algo.log_policy(policy.agent, shown, policy.cfg)
 
 
 def _hlo(policy: Policy) -> bytes:

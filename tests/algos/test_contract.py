@@ -29,11 +29,16 @@ OTHER = {
     "polyak": 0.3,
     "target_period": 2,
     "alpha": 0.3,
+    "first_alpha": 0.9,
+    "alpha_updates": 2,
     "initial_alpha": 0.2,
     "target_entropy": 5.0,
     "target_entropy_ratio": 1.5,
     "hidden": (8,),
 }
+
+# What a field needs beside it to matter at all.
+BESIDE = {"alpha_updates": {"first_alpha": 0.9}}
 
 
 def every(*cases):
@@ -390,7 +395,9 @@ def test_knobs_under_vmap_equal_separate_runs(name, field):
 
 @every(fields)
 def test_every_field_off_its_default_learns_and_changes_what_is_learned(name, field):
-    base, changed = small(name), small(name, **{field: other(name, field)})
+    beside = BESIDE.get(field, {})
+    base = small(name, **beside)
+    changed = small(name, **beside, **{field: other(name, field)})
     assert getattr(changed, field) != getattr(ALGOS[name].Config(), field)
     outcomes = []
     for cfg in (base, changed):

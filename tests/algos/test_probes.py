@@ -23,6 +23,7 @@ from softq.train.seeds import Seeds
 SOLVES = {
     "sac": [*probes.PROBES],
     "sac_discrete": [*probes.PROBES],
+    "soft_dqn": [*probes.PROBES],
 }
 DISCOUNT, ALPHA = 0.8, 0.05
 OPTIONS = {

@@ -287,7 +287,7 @@ def test_on_a_bandit_the_policy_becomes_the_softmax_of_reward_over_alpha(reward,
 
     keys = jax.random.split(KEY, 2000)
     state = jax.jit(lambda s: jax.lax.scan(one, s, keys)[0])(state)
-    policy = np.exp(sac_discrete.log_policy(state.actor, obs[:1])[0])
+    policy = np.exp(sac_discrete.log_policy(state, obs[:1], cfg)[0])
     weights = np.exp(np.float64(reward) / alpha)
     np.testing.assert_allclose(policy, weights / weights.sum(), atol=2e-3)
     value = sac_discrete.value(state, obs, data.action, cfg)

@@ -4,7 +4,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from jaxtyping import Array, Float
 
-from softq.algos import sac, sac_discrete
+from softq.algos import sac, sac_discrete, soft_dqn
 from softq.types import Action, Batch, Info, Key, Observation, Scalar, Spec
 
 
@@ -45,4 +45,6 @@ class Algorithm(Protocol):
     def temperature(self, state: Any, cfg: Any) -> Scalar: ...
 
 
-ALGOS: dict[str, Algorithm] = {"sac": sac, "sac_discrete": sac_discrete}
+ALGOS: dict[str, Algorithm] = {
+    "sac": sac, "sac_discrete": sac_discrete, "soft_dqn": soft_dqn,
+}  # fmt: skip

@@ -105,7 +105,7 @@ def critic_target(
     discount: Scalar | float,
 ) -> Float[Array, " n"]:
     """y = r + γ (1 − terminated) Σ_a π(a|s') (min_i Q_i'(s', a) − α log π(a|s'))."""
-    log_p = log_policy(actor, batch.next_obs)
+    log_p = log_pi(actor, batch.next_obs)
     q = jnp.min(q_values(target, batch.next_obs), axis=0)
     v = jnp.sum(jnp.exp(log_p) * q, axis=-1) + alpha * soft.entropy(log_p)  # eq. 10
     return td.target(batch.reward, batch.terminated, v, discount)
@@ -125,16 +125,21 @@ def actor_loss(
     actor: nets.Net, critic: nets.Net, batch: Batch, *, alpha: Scalar
 ) -> tuple[Scalar, Info]:
     """Eq. 12: E[Σ_a π(a|s) (α log π(a|s) − min_i Q_i(s, a))]."""
-    log_p = log_policy(actor, batch.obs)
+    log_p = log_pi(actor, batch.obs)
     q = jnp.min(q_values(critic, batch.obs), axis=0)
     entropies = soft.entropy(log_p)
     loss = jnp.mean(-alpha * entropies - jnp.sum(jnp.exp(log_p) * q, axis=-1))  # eq. 12
     return loss, {"actor_loss": loss, "entropy": jnp.mean(entropies)}
 
 
-def log_policy(actor: nets.Net, obs: Observation) -> Float[Array, "n a"]:
+def log_pi(actor: nets.Net, obs: Observation) -> Float[Array, "n a"]:
     """log π(·|s) for each observation of a batch."""
     return jax.nn.log_softmax(jax.vmap(actor)(obs), axis=-1)
+
+
+def log_policy(state: State, obs: Observation, cfg: Config) -> Float[Array, "n a"]:
+    """log π(·|s) for each observation of a batch."""
+    return log_pi(state.actor, obs)
 
 
 def q_values(critic: nets.Net, obs: Observation) -> Float[Array, "c n a"]:
@@ -144,7 +149,7 @@ def q_values(critic: nets.Net, obs: Observation) -> Float[Array, "c n a"]:
 
 def act(key: Key, state: State, obs: Observation, cfg: Config, explore: bool) -> Action:
     """Action indices (n,) for observations (n, …): sampled, or the most likely."""
-    log_p = log_policy(state.actor, obs)
+    log_p = log_pi(state.actor, obs)
     if not explore:
         return jnp.argmax(log_p, axis=-1).astype(jnp.int32)
     return jax.random.categorical(key, log_p).astype(jnp.int32)
@@ -162,7 +167,7 @@ def entropy(
     key: Key, state: State, obs: Observation, cfg: Config
 ) -> Float[Array, " n"]:
     """H(π(·|s)) in nats, exactly."""
-    return soft.entropy(log_policy(state.actor, obs))
+    return soft.entropy(log_pi(state.actor, obs))
 
 
 def temperature(state: State, cfg: Config) -> Scalar:
