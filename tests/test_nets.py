@@ -60,7 +60,7 @@ def test_linear_starts_uniform_within_one_over_root_fan_in(
     inputs: int, outputs: int
 ) -> None:
     # Inputs and outputs differ a lot, so a bound by the wrong one shows.
-    linear = nets.Linear(jax.random.key(1), inputs, outputs)
+    (linear,) = nets.MLP(jax.random.key(1), (inputs, outputs)).layers
     assert linear.weight.shape == (inputs, outputs)
     assert linear.bias.shape == (outputs,)
     assert uniform_within(linear.weight, inputs**-0.5)
@@ -68,7 +68,8 @@ def test_linear_starts_uniform_within_one_over_root_fan_in(
 
 
 def test_convolution_starts_uniform_within_one_over_root_of_its_window() -> None:
-    conv = nets.Conv(jax.random.key(2), inputs=4, outputs=400, kernel=5, stride=2)
+    (drawn,) = nets._uniform(jax.random.key(2), [(4 * 5 * 5, 400)])
+    conv = nets.Conv(drawn, kernel=5, stride=2)
     assert conv.weight.shape == (5, 5, 4, 400)
     assert conv.bias.shape == (400,)
     assert uniform_within(conv.weight, (4 * 5 * 5) ** -0.5)
@@ -122,7 +123,7 @@ def test_mlp_is_relu_between_affine_maps(sizes: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (3, 2), (4, 3)])
 def test_convolution_is_a_window_at_a_time(kernel: int, stride: int) -> None:
-    conv = made(lambda key: nets.Conv(key, 3, 5, kernel, stride))
+    conv = made(lambda _: nets.Conv(jnp.zeros((3 * kernel**2 + 1, 5)), kernel, stride))
     x = np.random.default_rng(2).normal(size=(9, 11, 3)).astype(np.float32)
     expected = oracles.convolve(x, conv.weight, conv.bias, stride)
     ours = run(conv, jnp.array(x))
