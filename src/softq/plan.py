@@ -116,7 +116,7 @@ def _only_known(given: dict[str, Any], kinds: list[Any], where: str) -> None:
 # Options that may be zero, and those that may be anything.
 MAY_BE_ZERO = {
     "seed", "learning_starts", "eval_every", "checkpoint_every", "max_replay",
-    "target_period", "alpha", "discount",
+    "target_period", "alpha", "discount", "noise",
 }  # fmt: skip
 ANY_NUMBER = {"target_entropy"}
 AT_MOST_ONE = {"discount", "polyak", "target_entropy_ratio"}

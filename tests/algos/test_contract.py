@@ -35,7 +35,12 @@ OTHER = {
     "target_entropy": 5.0,
     "target_entropy_ratio": 1.5,
     "hidden": (8,),
+    "particles": 8,
+    "value_samples": 4,
 }
+
+# Knobs of how it acts, which no update reads.
+ACTING = ("noise",)
 
 # What a field needs beside it to matter at all.
 BESIDE = {"alpha_updates": {"first_alpha": 0.9}}
@@ -149,6 +154,7 @@ def shown(name, state, batch, cfg):
     return (
         algo.value(state, batch.obs, batch.action, cfg),
         algo.act(key, state, batch.obs, cfg, False),
+        algo.act(key, state, batch.obs, cfg, True),
         algo.entropy(key, state, batch.obs, cfg),
         algo.temperature(state, cfg),
     )
@@ -327,7 +333,7 @@ def test_actions_have_the_specs_bounds_shape_and_dtype(name, scale, explore, kin
 @every()
 def test_value_and_entropy_are_one_number_a_row_and_the_temperature_one(name, kind):
     state, _, batch, cfg = learned(name, kind=kind)
-    value, _, entropy, temperature = shown(name, state, batch, cfg)
+    value, _, _, entropy, temperature = shown(name, state, batch, cfg)
     for numbers, shape in ((value, (N,)), (entropy, (N,)), (temperature, ())):
         assert (numbers.shape, numbers.dtype) == (shape, jnp.float32)
     assert temperature >= 0.0
@@ -346,8 +352,9 @@ def test_value_depends_on_the_observation_and_on_the_action(name):
 def knob_groups(name):
     """Knobs that can be set at once: all numbers, and each that replaces a None."""
     config = ALGOS[name].Config()
-    optional = [knob for knob in knobs(name) if getattr(config, knob) is None]
-    return [",".join(k for k in knobs(name) if k not in optional), *optional]
+    learning = [knob for knob in knobs(name) if knob not in ACTING]
+    optional = [knob for knob in learning if getattr(config, knob) is None]
+    return [",".join(k for k in learning if k not in optional), *optional]
 
 
 @every()
@@ -401,7 +408,7 @@ def test_every_field_off_its_default_learns_and_changes_what_is_learned(name, fi
     assert getattr(changed, field) != getattr(ALGOS[name].Config(), field)
     outcomes = []
     for cfg in (base, changed):
-        state, info, batch, cast = learned(name, cfg)
+        state, info, batch, cast = learned(name, cfg, seed=1)
         outcomes.append(shown(name, state, batch, cast))
         assert_finite((state, info, outcomes[-1]))
     assert not equal(*outcomes)
@@ -411,9 +418,9 @@ def test_every_field_off_its_default_learns_and_changes_what_is_learned(name, fi
 def test_updates_change_value_policy_and_count_as_many(name):
     before, _, batch, cfg = learned(name, updates=1)
     after, *_ = learned(name, updates=3)
-    value, _, entropy, _ = shown(name, before, batch, cfg)
-    new_value, _, new_entropy, _ = shown(name, after, batch, cfg)
+    value, action, _, entropy, _ = shown(name, before, batch, cfg)
+    new_value, new_action, _, new_entropy, _ = shown(name, after, batch, cfg)
     assert not np.array_equal(value, new_value)
-    assert not np.array_equal(entropy, new_entropy)
+    assert not equal((action, entropy), (new_action, new_entropy))
     if "updates" in before._fields:
         assert (int(before.updates), int(after.updates)) == (1, 3)

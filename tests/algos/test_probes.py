@@ -24,6 +24,9 @@ SOLVES = {
     "sac": [*probes.PROBES],
     "sac_discrete": [*probes.PROBES],
     "soft_dqn": [*probes.PROBES],
+    "sql": [*probes.PROBES],
+    # Where its tanh saturates DDPG has no gradient left: it stays at that end.
+    "ddpg": [p for p in probes.PROBES if p not in ("act_as_shown", "image")],
 }
 DISCOUNT, ALPHA = 0.8, 0.05
 OPTIONS = {
@@ -49,8 +52,9 @@ def probe_of(name, probe):
 
 
 def config(name):
+    soft = {} if name == "ddpg" else {"alpha": ALPHA}
     return ALGOS[name].Config(
-        lr=3e-3, discount=DISCOUNT, polyak=0.05, alpha=ALPHA, hidden=(32, 32)
+        lr=3e-3, discount=DISCOUNT, polyak=0.05, hidden=(32, 32), **soft
     )
 
 

@@ -4,7 +4,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from jaxtyping import Array, Float
 
-from softq.algos import sac, sac_discrete, soft_dqn
+from softq.algos import ddpg, sac, sac_discrete, soft_dqn, sql
 from softq.types import Action, Batch, Info, Key, Observation, Scalar, Spec
 
 
@@ -46,5 +46,6 @@ class Algorithm(Protocol):
 
 
 ALGOS: dict[str, Algorithm] = {
-    "sac": sac, "sac_discrete": sac_discrete, "soft_dqn": soft_dqn,
+    "sac": sac, "sac_discrete": sac_discrete, "soft_dqn": soft_dqn, "sql": sql,
+    "ddpg": ddpg,
 }  # fmt: skip

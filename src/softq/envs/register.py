@@ -11,12 +11,14 @@ from gymnasium import spaces
 
 from softq.envs.grid import Grid
 from softq.envs.jax_env import Frame, JaxEnv
+from softq.envs.multigoal import MultiGoal
 from softq.envs.pendulum import Pendulum
 from softq.types import SoftqError
 
 JAX_ENVS: dict[str, Callable[[], JaxEnv]] = {
     "softq/Pendulum-v0": Pendulum,
     "softq/Grid-v0": Grid,
+    "softq/MultiGoal-v0": MultiGoal,
 }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 FIGURES = {
     "maze": "two routes through a maze, and what is left when one is walled up",
+    "multigoal": "four goals: soft Q-learning finds all of them, SAC and DDPG one",
     "theorem-cql": "how often CQL's bounds hold over resampled datasets",
 }
 

@@ -43,3 +43,26 @@ def _scaled(q: Float[Array, "*n a"], alpha: Scalar | float) -> Float[Array, "*n 
     return jnp.where(
         cold, hard, gap / jnp.where(cold, 1.0, jnp.asarray(alpha, q.dtype))
     )
+
+
+# Over samples, where the actions cannot be counted (the same paper, eq. 10).
+
+
+def sampled_value(
+    q: Float[Array, "*n k"], log_density: Float[Array, "*n k"], alpha: Scalar | float
+) -> Float[Array, "*n"]:
+    """V ≈ α (log Σ_k exp(Q_k/α − log q_k) − log K), for actions drawn from density q.
+
+    Biased low, the more so the wider Q/α spreads beneath the proposals; α above 0.
+    """
+    weights = q / alpha - log_density
+    return alpha * (jax.nn.logsumexp(weights, axis=-1) - jnp.log(q.shape[-1]))
+
+
+def effective_samples(
+    q: Float[Array, "*n k"], log_density: Float[Array, "*n k"], alpha: Scalar | float
+) -> Float[Array, "*n"]:
+    """(Σ w)²/Σ w², 1 to K: how many of the samples carry `sampled_value`."""
+    weights = q / alpha - log_density
+    once = jax.nn.logsumexp(weights, axis=-1)
+    return jnp.exp(2.0 * once - jax.nn.logsumexp(2.0 * weights, axis=-1))

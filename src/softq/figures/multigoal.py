@@ -1,0 +1,154 @@
+"""`softq reproduce multigoal`: who finds all four goals, and keeps finding them.
+
+Haarnoja et al. 2017, section 5.1, with the authors' first version of the environment
+and its settings: 10,000 steps, batches of 64, two layers of 100, one copy of the target
+every 1,000 updates, temperature 10 (their reward scale of 0.1), 16 proposals a state.
+Ten seeds of each algorithm train in one program.
+"""
+
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from softq.algos import ALGOS
+from softq.envs.multigoal import BORDER, GOALS, REACH, MultiGoal
+from softq.figures import draw
+from softq.train import ondevice
+from softq.train.seeds import Seeds
+from softq.train.step import Options
+from softq.types import cast_knobs
+
+ENV = MultiGoal(early=True)
+SEEDS, STEPS, EPISODES = 10, 10_000, 200
+STATES = ((-2.5, 0.0), (0.0, 0.0), (2.5, 2.5))  # of the paper's action samples
+ALPHA = 10.0
+SHARED = {"lr": 1e-3, "hidden": (100, 100), "target_period": 1_000}
+CONFIGS: dict[str, dict[str, Any]] = {
+    "sql": {"alpha": ALPHA, "value_samples": 16, **SHARED},
+    "sac": {"alpha": ALPHA, **SHARED},
+    "ddpg": SHARED,
+}
+NAMES = {"sql": "soft Q-learning", "sac": "SAC", "ddpg": "DDPG"}
+
+
+class Trained(NamedTuple):
+    """Every seed's agent, and where its sampled episodes went."""
+
+    name: str
+    cfg: Any
+    agents: Any  # a leading axis for the seed
+    paths: np.ndarray  # (seeds, episodes, horizon + 1, 2); still after the end
+    reached: np.ndarray  # (seeds, episodes): which goal, or -1
+
+    @property
+    def shares(self) -> np.ndarray:
+        """(seeds, 4): the share of episodes that end in each goal."""
+        return np.stack([(self.reached == g).mean(-1) for g in range(4)], -1)
+
+
+def train(name: str, seeds: int = SEEDS, steps: int = STEPS) -> Trained:
+    """Trains all seeds at once, then samples episodes."""
+    algo: Any = ALGOS[name]
+    cfg, group = algo.Config(**CONFIGS[name]), Seeds(0, seeds)
+    options = Options(steps=steps, batch_size=64, learning_starts=100)
+    state = ondevice.start(algo, cfg, options, ENV, group)
+    for progress in ondevice.run(algo, cfg, options, ENV, group, state, steps):
+        state = progress.train
+    agents = state.agent if group.axes else jax.tree.map(lambda x: x[None], state.agent)
+    paths = np.asarray(rollouts(algo, cfg, agents))
+    far = np.sum((paths[:, :, -1, None] - GOALS) ** 2, -1)
+    # One more move leaves the place from which the goal was noticed.
+    near = far.min(-1) < (REACH + np.sqrt(2.0)) ** 2
+    return Trained(name, cfg, agents, paths, np.where(near, far.argmin(-1), -1))
+
+
+def rollouts(algo: Any, cfg: Any, agents: Any) -> Array:
+    """Positions of sampled episodes; after its end one stays where it was."""
+    cfg = cast_knobs(cfg)
+
+    def episode(agent: Any, key: Array) -> Array:
+        start_key, steps_key = jax.random.split(key)
+
+        def step(carry: Any, key: Array) -> Any:
+            state, over = carry
+            act_key, world_key = jax.random.split(key)
+            obs = ENV.observe(state)[None]
+            action = algo.act(act_key, agent, obs, cfg, True)[0]
+            after, _, ended = ENV.step(world_key, state, action)
+            state = jax.tree.map(partial(jnp.where, over), state, after)
+            return (state, over | ended), state.position
+
+        first = ENV.reset(start_key)
+        keys = jax.random.split(steps_key, ENV.horizon)
+        _, path = jax.lax.scan(step, (first, jnp.zeros((), bool)), keys)
+        return jnp.concatenate([first.position[None], path])
+
+    keys = jax.random.split(jax.random.key(1), EPISODES)
+    several = jax.vmap(jax.vmap(episode, (None, 0)), (0, None))
+    return jax.jit(several)(agents, keys)
+
+
+def make(out: Path, seeds: int = SEEDS, steps: int = STEPS) -> dict[str, Any]:
+    """Draws trajectories and action samples; returns the shares of the goals."""
+    plt = draw.plots()
+    runs = [train(name, seeds, steps) for name in CONFIGS]
+    figure, axes = plt.subplots(2, 3, figsize=(11, 7.6), layout="constrained")
+    for panel, run in zip(axes[0], runs, strict=True):
+        trajectories(panel, run)
+    for panel, state in zip(axes[1], STATES, strict=True):
+        samples(panel, runs, np.asarray(state, np.float32))
+    draw.save(figure, out / "multigoal.png")
+    table = {
+        run.name: {
+            "shares": run.shares.round(3).tolist(),
+            "success": (run.reached >= 0).mean(-1).round(3).tolist(),
+            "seeds_with_every_goal_15_percent": int((run.shares >= 0.15).all(-1).sum()),
+        }
+        for run in runs
+    }
+    return {"seeds": seeds, "steps": steps, "episodes": EPISODES, "alpha": ALPHA,
+            "results": table}  # fmt: skip
+
+
+def first(run: Trained) -> Any:
+    """The agent of the first seed."""
+    return jax.tree.map(lambda x: x[0], run.agents)
+
+
+def trajectories(panel: Any, run: Trained) -> None:
+    """Forty episodes of one seed over the cost of standing somewhere."""
+    line = np.linspace(-BORDER, BORDER, 80)
+    grid = np.stack(np.meshgrid(line, line), -1)
+    cost = -np.min(np.sum((grid[:, :, None] - GOALS) ** 2, -1), -1)
+    panel.contour(line, line, cost, 12, colors="0.8", linewidths=0.7)
+    for path in run.paths[0, :40]:
+        panel.plot(*path.T, color=draw.SECOND, alpha=0.45, linewidth=1)
+    panel.plot(*GOALS.T, "o", color=draw.ACCENT, markersize=9)
+    share = ", ".join(f"{100 * x:.0f}" for x in run.shares[0])
+    draw.plain(panel, f"{NAMES[run.name]}: {share} % a goal")
+    panel.set(xlim=(-BORDER, BORDER), ylim=(-BORDER, BORDER), aspect="equal")
+
+
+def samples(panel: Any, runs: list[Trained], state: np.ndarray) -> None:
+    """Actions that each samples in one state, over soft Q-learning's Q."""
+    line = np.linspace(-1, 1, 60, dtype=np.float32)
+    grid = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
+    here = np.broadcast_to(state, grid.shape)
+    algo: Any = ALGOS["sql"]
+    q = algo.value(first(runs[0]), jnp.asarray(here), jnp.asarray(grid), runs[0].cfg)
+    panel.contourf(line, line, np.asarray(q).reshape(60, 60), 20, cmap="Greys_r")
+    many = jnp.asarray(np.broadcast_to(state, (150, 2)))
+    for run, color in zip(runs, (draw.SECOND, draw.ACCENT, "#e0a030"), strict=True):
+        module: Any = ALGOS[run.name]
+        action = module.act(jax.random.key(0), first(run), many, run.cfg, True)
+        panel.plot(*np.asarray(action).T, ".", color=color, markersize=4,
+                   label=NAMES[run.name])  # fmt: skip
+    draw.plain(panel, f"actions at ({state[0]:g}, {state[1]:g}), over Q")
+    panel.set(xlim=(-1, 1), ylim=(-1, 1), aspect="equal")
+    if state[0] < 0:
+        panel.legend(frameon=True, fontsize=8, loc="upper left")

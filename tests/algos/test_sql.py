@@ -1,0 +1,206 @@
+"""Soft Q-learning against quadrature, and against Stein directions taken apart."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracles
+import pytest
+
+from softq.algos import sql
+from softq.ops import svgd, tanh_normal
+from softq.types import Batch, SoftqError, Spec, cast_knobs
+
+N = 6
+KEY = jax.random.key(7)
+
+
+def config(**changes: Any) -> sql.Config:
+    return cast_knobs(sql.Config(**{"hidden": (8, 8), "alpha": 0.5, **changes}))
+
+
+@functools.cache
+def start(dim: int = 1, twin: bool = False) -> sql.State:
+    """Critics that are far from flat, and a target that is another one."""
+    spec, cfg = Spec((3,), "float32", (-1.0,) * dim, (1.0,) * dim), config(twin=twin)
+    one, two = (sql.init(jax.random.key(k), spec, cfg) for k in (0, 1))
+    louder = jax.tree.map(lambda w: 2.5 * w, (one.critic, two.critic))
+    return one._replace(critic=louder[0], target=louder[1])
+
+
+@functools.cache
+def batch(dim: int = 1) -> Batch:
+    rng = np.random.default_rng(0)
+    obs, next_obs = rng.normal(size=(2, N, 3))
+    return Batch(
+        jnp.asarray(obs, jnp.float32),
+        jnp.asarray(rng.uniform(-1, 1, (N, dim)), jnp.float32),
+        jnp.asarray(rng.normal(size=N), jnp.float32),
+        jnp.asarray(next_obs, jnp.float32),
+        jnp.arange(N) % 3 == 0,
+    )
+
+
+def q_by_hand(critic: Any, obs: np.ndarray, actions: np.ndarray) -> np.ndarray:
+    """min_i Q_i(s, a) of one state and several actions, in float64."""
+    members = len(critic.mlp.layers[0].bias)
+    x = np.concatenate([np.tile(np.float64(obs), (len(actions), 1)), actions], -1)
+    every = [
+        oracles.mlp(x, [(one.weight[i], one.bias[i]) for one in critic.mlp.layers])
+        for i in range(members)
+    ]
+    return np.min(every, axis=0)[:, 0]
+
+
+def soft_values(critic: Any, obs: Any, dim: int, alpha: float) -> np.ndarray:
+    nodes, weights = oracles.box_grid(dim, 24, 6)
+    out = []
+    for one in np.asarray(obs):
+        q = q_by_hand(critic, one, nodes)
+        out.append(q.max() + alpha * np.log(weights @ np.exp((q - q.max()) / alpha)))
+    return np.array(out)
+
+
+@pytest.mark.parametrize("proposal", ["uniform", "mixture"])
+@pytest.mark.parametrize(("dim", "twin"), [(1, False), (2, True)])
+def test_the_target_bootstraps_from_the_soft_value(
+    dim: int, twin: bool, proposal: Any
+) -> None:
+    state, data = start(dim, twin), batch(dim)
+    cfg = config(value_samples=8_192, proposal=proposal, discount=0.9, twin=twin)
+    y, effective = sql.critic_target(KEY, state.target, state.sampler, data, cfg)
+    v = soft_values(state.target, data.next_obs, dim, 0.5)
+    expected = np.float64(data.reward) + np.where(data.terminated, 0.0, 0.9 * v)
+    np.testing.assert_allclose(y, expected, atol=0.02)
+    np.testing.assert_array_equal(y[data.terminated], data.reward[data.terminated])
+    assert 1.0 < float(effective) <= 8_192.0
+
+
+def test_every_state_draws_proposals_of_its_own() -> None:
+    state, data = start(), batch()
+    alike = data._replace(
+        next_obs=jnp.broadcast_to(data.next_obs[:1], data.next_obs.shape),
+        reward=jnp.zeros(N), terminated=jnp.zeros(N, bool),
+    )  # fmt: skip
+    y, _ = sql.critic_target(
+        KEY, state.target, state.sampler, alike, config(value_samples=4)
+    )
+    assert len(np.unique(y)) == N
+
+
+def test_the_critic_loss_is_the_squared_error() -> None:
+    state, data, y = start(2, True), batch(2), jnp.linspace(-2.0, 2.0, N)
+    loss, info = sql.critic_loss(state.critic, data, y)
+    total = 0.0
+    for i in range(2):
+        member = jax.tree.map(lambda w, i=i: w[i : i + 1], state.critic)
+        q = [
+            q_by_hand(member, o, np.float64(a)[None])[0]
+            for o, a in zip(np.asarray(data.obs), np.asarray(data.action), strict=True)
+        ]
+        total += ((np.array(q) - np.float64(y)) ** 2).mean()
+    np.testing.assert_allclose(loss, total, rtol=1e-4)
+    assert np.isfinite(info["q"])
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_the_samplers_gradient_is_the_stein_direction(single: bool) -> None:
+    """Minus the mean over states and updated particles of ∂u_j/∂φ · Δ_j."""
+    state, data, dim = start(2), batch(2), 2
+    cfg = config(particles=8, single_bandwidth=single)
+
+    def energy(obs: jax.Array, action: jax.Array) -> jax.Array:
+        return sql.q_value(state.critic, obs, action[None])[0]
+
+    found = jax.grad(sql.sampler_loss, has_aux=True)(
+        state.sampler, energy, data.obs, KEY, cfg
+    )[0]
+    total = jax.tree.map(jnp.zeros_like, state.sampler)
+    for key, obs in zip(jax.random.split(KEY, N), data.obs, strict=True):
+        noise = jax.random.normal(key, (2, 4, dim))
+        assert not np.array_equal(noise[0], noise[1])
+        fixed = jnp.stack([sql.particle(state.sampler, obs, x) for x in noise[0]])
+        updated = jnp.stack([sql.particle(state.sampler, obs, x) for x in noise[1]])
+
+        def log_p(u: jax.Array, obs: jax.Array = obs) -> jax.Array:
+            a = jnp.tanh(u)
+            one = jax.tree.map(lambda w: w[0], state.critic)
+            # Q/α, and the density of u instead of that of a.
+            return one(obs, a)[0] / 0.5 + tanh_normal.log_det_tanh(u)
+
+        score = jnp.stack([jax.grad(log_p)(u) for u in fixed])
+        h = svgd.median_bandwidth(fixed, updated) if single else None
+        move = svgd.direction(fixed, score, updated, h)
+        for x, delta in zip(noise[1], move, strict=True):
+            _, back = jax.vjp(
+                lambda net, obs=obs, x=x: sql.particle(net, obs, x), state.sampler
+            )
+            total = jax.tree.map(lambda t, g: t - g / (4 * N), total, back(delta)[0])
+    for one, two in zip(jax.tree.leaves(found), jax.tree.leaves(total), strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-3, atol=1e-6)
+
+
+def test_an_untrained_sampler_covers_the_box() -> None:
+    state = start(2)
+    many = jnp.broadcast_to(batch(2).obs[:1], (4_000, 3))
+    action = sql.act(KEY, state, many, config(), True)
+    share = ((np.asarray(action) > 0) * [1, 2]).sum(-1)
+    assert (np.bincount(share, minlength=4) / 4_000 > 0.1).all()
+    assert 0.7 < float(jnp.arctanh(action).std()) < 1.4
+
+
+def test_a_greedy_action_is_the_best_of_the_same_draws() -> None:
+    state, data = start(2), batch(2)
+    action = np.float64(sql.act(KEY, state, data.obs, config(), False))
+    noise = jax.random.normal(jax.random.key(0), (sql.GREEDY, 2))
+    for obs, chosen in zip(data.obs, action, strict=True):
+        u = jnp.stack([sql.particle(state.sampler, obs, x) for x in noise])
+        all_ = np.tanh(np.float64(u))
+        q = q_by_hand(state.critic, np.asarray(obs), all_)
+        np.testing.assert_allclose(chosen, all_[q.argmax()], atol=1e-5)
+
+
+def test_the_entropy_is_that_of_the_boltzmann_policy() -> None:
+    state, data = start(), batch()
+    found = sql.entropy(KEY, state, data.obs, config(value_samples=16_384))
+    nodes, weights = oracles.box_grid(1, 24, 6)
+    for obs, nats in zip(np.asarray(data.obs), found, strict=True):
+        q = q_by_hand(state.critic, obs, nodes) / 0.5
+        p = np.exp(q) / (weights @ np.exp(q))
+        assert float(nats) == pytest.approx(-(weights * p) @ np.log(p), abs=0.02)
+
+
+def test_a_sampler_of_a_constant_energy_becomes_uniform() -> None:
+    """Trained alone, against a Q of 0: a standard deviation of 1/√3."""
+    cfg = config(hidden=(32, 32), particles=32)
+    spec = Spec((3,), "float32", (-1.0,), (1.0,))
+    sampler = sql.init(KEY, spec, cfg).sampler
+    obs = batch().obs
+
+    def step(carry: Any, inputs: Any) -> Any:
+        net, moments = carry
+        key, rate = inputs
+        net, moments, _ = sql.descend(
+            sql.sampler_loss, net, moments, rate, lambda o, a: 0.0 * a[0], obs, key, cfg
+        )
+        return (net, moments), None
+
+    keys = jax.random.split(KEY, 3_000)
+    rates = jnp.linspace(3e-3, 0.0, 3_000)  # the step decays
+    (net, _), _ = jax.jit(lambda c: jax.lax.scan(step, c, (keys, rates)))(
+        (sampler, sql.adam(sampler))
+    )
+    noise = jax.random.normal(KEY, (100_000, 1))
+    u = jax.vmap(sql.particle, (None, None, 0))(net, obs[0], noise)
+    assert float(jnp.tanh(u).std()) == pytest.approx(0.577, abs=0.015)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [({"particles": 2}, "4 or more"), ({"alpha": 0.0}, "more than zero")],
+)
+def test_what_cannot_be_meant_is_refused(changes: Any, says: str) -> None:
+    with pytest.raises(SoftqError, match=says):
+        sql.Config(**changes)
