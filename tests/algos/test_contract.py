@@ -289,7 +289,7 @@ def test_exploring_depends_on_the_key_alone(name):
     act = jax.jit(lambda key: ALGOS[name].act(key, state, batch.obs, cfg, True))
     draws = [np.asarray(act(jax.random.key(seed))) for seed in range(5)]
     np.testing.assert_array_equal(draws[0], act(jax.random.key(0)))
-    assert all(not np.array_equal(draws[0], draw) for draw in draws[1:])
+    assert len({draw.tobytes() for draw in draws}) > 2  # indices may well agree
 
 
 @every()

@@ -315,7 +315,7 @@ def bandit(alpha, target_entropy, updates=2500):
     cfg = cast_knobs(
         sac.Config(
             lr=3e-3,
-            hidden=(32, 32),
+            hidden=(64, 64),
             alpha=alpha,
             initial_alpha=0.1,
             target_entropy=target_entropy,

@@ -78,7 +78,8 @@ def test_vmapped_steps_are_single_steps(env_id: str) -> None:
     state = jax.vmap(env.reset)(keys(1, 5))
     action = jnp.array([0, 1, 2, 3, 1], jnp.int32)
     if not env.spec.num_actions:
-        action = jnp.linspace(-1, 1, 5, dtype=jnp.float32)[:, None]
+        line = jnp.linspace(-1, 1, 5, dtype=jnp.float32)
+        action = jnp.stack([line] * env.spec.action_dim, -1)
     after, reward, terminated = jax.vmap(env.step)(keys(2, 5), state, action)
     assert jax.vmap(env.observe)(after).shape == (5, *env.spec.obs_shape)
     for i, key in enumerate(keys(2, 5)):
