@@ -167,15 +167,16 @@ def _approach(
     """V after passes over the blocks, as long as they are cheap or get far."""
     size = blocks.table.reward.shape[0] * blocks.table.reward.shape[2]
     there: Any = jnp.zeros(size).at[blocks.place].set(v)
-    moved = np.inf
+    before, moved = 0.0, np.inf
     for _ in range(ROUND):
-        before, price = moved, 0.0
+        price = 0.0
         while moved > enough and price < ROUND:
             there, far, swept = settle(blocks.table, there, alpha, jnp.float64(enough))
             moved, price = float(far), price + float(swept)
         everywhere = float(swept) > ROUND / 2  # and not in a few blocks only
         if moved <= enough or (everywhere and moved > 0.5 * before):
             break
+        before = moved
     return np.asarray(there)[blocks.place]
 
 
