@@ -8,7 +8,8 @@ import jax
 import numpy as np
 
 from softq.envs import Host, device_env, make
-from softq.envs.host import EnvLike, replayable
+from softq.envs.host import EnvLike, spec_of
+from softq.envs.host import Episode as HostEpisode
 from softq.plan import Plan
 from softq.train import ondevice, online
 from softq.types import Progress, SoftqError
@@ -110,9 +111,29 @@ def _self_check(aged: gymnasium.Env, env: EnvLike) -> bool | None:
         return None
     fresh = make(env)
     try:
-        return replayable(aged, fresh)
+        return _replayable(aged, fresh)
     finally:
         fresh.close()
+
+
+def _replayable(aged: gymnasium.Env, fresh: gymnasium.Env, steps: int = 30) -> bool:
+    """Whether a used environment, reset with a seed, does what a new one does."""
+    spec, random = spec_of(aged), np.random.default_rng(0)
+    dim = () if spec.num_actions else (spec.action_dim,)
+    most = spec.num_actions or 1
+    draws = random.integers(0, most, steps) if spec.num_actions else None
+    actions = draws if draws is not None else random.uniform(-1, 1, (steps, *dim))
+
+    def trace(env: gymnasium.Env, seed: int) -> str:
+        episode = HostEpisode(env, spec, seed, 0)
+        for action in actions:
+            episode.advance(np.asarray(action))
+            if any(episode.commit()[2:]):
+                break
+        return episode.trace.hexdigest()
+
+    trace(aged, 1)
+    return trace(aged, 2) == trace(fresh, 2)
 
 
 Source = OnDevice | OnHost

@@ -280,6 +280,12 @@ def test_states_nearest_to_an_end_stand_first() -> None:
     lost = tabular.table([[[0]], [[0]]], [[[1.0]]] * 2, [[[False]], [[True]]],
                          [[0.0], [1.0]], 0.9)  # fmt: skip
     assert sweep.nearest_first(lost).tolist() == [1, 0]
+    # An outcome of probability 0 leads nowhere: state 0 never gets to the end, 2.
+    next_state = [[[0, 2]], [[2, 0]], [[2, 0]]]
+    ends = [[[False, False]], [[False, False]], [[True, False]]]
+    reward = [[0.0], [0.0], [1.0]]
+    padded = tabular.table(next_state, [[[1.0, 0.0]]] * 3, ends, reward, 0.9)
+    assert sweep.nearest_first(padded).tolist() == [2, 1, 0]
 
 
 def test_a_large_table_starts_below_its_value() -> None:

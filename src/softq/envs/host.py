@@ -283,23 +283,3 @@ class Host:
 
     def _show(self) -> None:
         self.obs = np.stack([episode.obs for episode in self.episodes])
-
-
-def replayable(aged: gymnasium.Env, fresh: gymnasium.Env, steps: int = 30) -> bool:
-    """Whether a used environment, reset with a seed, does what a new one does."""
-    spec, random = spec_of(aged), np.random.default_rng(0)
-    dim = () if spec.num_actions else (spec.action_dim,)
-    most = spec.num_actions or 1
-    draws = random.integers(0, most, steps) if spec.num_actions else None
-    actions = draws if draws is not None else random.uniform(-1, 1, (steps, *dim))
-
-    def trace(env: gymnasium.Env, seed: int) -> str:
-        episode = Episode(env, spec, seed, 0)
-        for action in actions:
-            episode.advance(np.asarray(action))
-            if any(episode.commit()[2:]):
-                break
-        return episode.trace.hexdigest()
-
-    trace(aged, 1)
-    return trace(aged, 2) == trace(fresh, 2)

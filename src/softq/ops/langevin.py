@@ -28,9 +28,6 @@ def mala(
     """
     both = jax.value_and_grad(log_density)
 
-    def log_proposal(there: Array, here: Array, gradient: Array) -> Scalar:
-        return -jnp.sum((there - here - size * gradient) ** 2) / (4.0 * size)
-
     def step(carry: Any, key: Key) -> Any:
         here, level, gradient = carry
         noise_key, accept_key = jax.random.split(key)
@@ -40,8 +37,8 @@ def mala(
         ratio = (
             new_level
             - level
-            + log_proposal(here, there, new_gradient)
-            - log_proposal(there, here, gradient)
+            + _log_proposal(here, there, new_gradient, size)
+            - _log_proposal(there, here, gradient, size)
         )
         accepted = jnp.log(jax.random.uniform(accept_key)) < ratio  # never where NaN
         moved = jax.tree.map(
@@ -54,3 +51,10 @@ def mala(
     begin = start, *both(start)
     (end, _, _), accepted = jax.lax.scan(step, begin, jax.random.split(key, steps))
     return end, jnp.mean(accepted.astype(start.dtype))
+
+
+def _log_proposal(
+    there: Array, here: Array, gradient: Array, size: Scalar | float
+) -> Scalar:
+    """Of proposing `there` from `here`, up to a constant."""
+    return -jnp.sum((there - here - size * gradient) ** 2) / (4.0 * size)

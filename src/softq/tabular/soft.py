@@ -127,8 +127,7 @@ def soft_policy_iteration(
     """
     check_alpha(alpha)
     table, steps, a = on_device(mdp, prior), horizon(mdp), _temperature(alpha)
-    pi = uniform(mdp) if prior is None else check_policy(mdp, prior)
-    pi = pi if policy is None else check_policy(mdp, policy)
+    pi = _first(mdp, prior, policy)
     large, flow = len(pi) > DENSE, None
     blocks = in_blocks(mdp, table) if large else None
     v = np.full(len(pi), _lowest(table, a, steps))
@@ -150,6 +149,12 @@ def soft_policy_iteration(
             on_policy(len(changes), error)
         if error <= tol:
             return Solution(q, new, pi, len(changes), error, np.array(changes))
+
+
+def _first(mdp: MDP, prior: Any, policy: Any) -> Float[np.ndarray, "s a"]:
+    """The policy to begin with: the one given, else the prior, else the uniform one."""
+    given = prior if policy is None else policy
+    return uniform(mdp) if given is None else check_policy(mdp, given)
 
 
 def _lowest(table: Table, alpha: Temperature, steps: float) -> float:

@@ -160,10 +160,10 @@ def nearest_first(mdp: MDP) -> Int[np.ndarray, " s"]:
     """
     states, ends = len(mdp.reward), mdp.terminated & (mdp.prob > 0)
     last = np.flatnonzero(ends.any((1, 2)))
-    there = mdp.next_state.reshape(states, -1)
-    here = np.repeat(np.arange(states, dtype=np.int32), there.shape[1])
+    possible = mdp.prob > 0
+    here, there = np.nonzero(possible)[0], mdp.next_state[possible]
     # Every move backwards, and one more node beyond all the ends to set out from.
-    rows = np.concatenate([there.ravel(), np.full(len(last), states, np.int32)])
+    rows = np.concatenate([there, np.full(len(last), states)])
     moves = (np.ones(len(rows), np.int8), (rows, np.concatenate([here, last])))
     graph = sparse.csr_array(moves, (states + 1, states + 1))
     found = breadth_first_order(graph, states, return_predecessors=False)[1:]
