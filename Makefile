@@ -28,6 +28,7 @@ lint: $(VENV)/ready
 
 bench: $(VENV)/ready .venv-peers/ready .venv-tables/ready
 	$(BIN)/python benchmarks/online.py --peers .venv-peers/bin/python
+	$(BIN)/python benchmarks/sql.py --peers .venv-peers/bin/python
 	$(BIN)/python benchmarks/tabular.py --peers .venv-tables/bin/python
 
 $(VENV)/ready: pyproject.toml $(CONSTRAINTS)

@@ -21,17 +21,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softq.algos import sql
-from softq.ops import tanh_normal
-from softq.ops.langevin import mala
-from softq.ops.step import adam, descend
+from softq.figures import samplers
 from softq.plan import machine, versions
-from softq.types import Spec, cast_knobs
 
 HERE = Path(__file__).resolve().parent
 MODES, SPREAD = 0.5 * np.array([(1, 1), (1, -1), (-1, 1), (-1, -1)], np.float32), 0.15
 CELLS = 50
-OBS = jnp.zeros((1, 1))
 
 
 def main() -> None:
@@ -47,8 +42,8 @@ def main() -> None:
         args.seeds, args.updates, args.draws = 1, 50, 10_000
     rows = []
     for alpha in (0.5, 1.0, 2.0):
-        for name, sampler in SAMPLERS.items():
-            found = [sampler(alpha, seed, args) for seed in range(args.seeds)]
+        for name in SAMPLERS:
+            found = [drawn(name, alpha, seed, args) for seed in range(args.seeds)]
             rows.append(summary(name, alpha, found))
             print(rows[-1], flush=True)
     result = {
@@ -63,17 +58,17 @@ def main() -> None:
     print(out)
 
 
-def energy(obs: Any, action: Any) -> Any:
+def energy(action: Any) -> Any:
     """log Σ of the four Gaussians, up to a constant."""
-    square = jnp.sum((action[None] - MODES) ** 2, axis=-1)
-    return jax.nn.logsumexp(-0.5 * square / SPREAD**2)
+    square = jnp.sum((action[:, None] - MODES[None]) ** 2, axis=-1)
+    return jax.nn.logsumexp(-0.5 * square / SPREAD**2, axis=-1)
 
 
 def cells(alpha: float, fine: int = 10) -> np.ndarray:
     """The probability of each cell, by the midpoints of `fine`² parts of it."""
     line = (np.arange(CELLS * fine) + 0.5) / (CELLS * fine) * 2 - 1
     grid = np.stack(np.meshgrid(line, line, indexing="ij"), -1).reshape(-1, 2)
-    q = np.asarray(jax.vmap(lambda a: energy(None, a))(jnp.asarray(grid, jnp.float32)))
+    q = np.asarray(energy(jnp.asarray(grid, jnp.float32)))
     p = np.exp((q - q.max()) / alpha, dtype=np.float64)
     p = p.reshape(CELLS, fine, CELLS, fine).sum((1, 3))
     return p / p.sum()
@@ -99,97 +94,34 @@ def summary(name: str, alpha: float, found: list[dict[str, Any]]) -> dict[str, A
     }  # fmt: skip
 
 
-def amortised(alpha: float, seed: int, args: Any, *, single: bool) -> dict[str, Any]:
-    """A sampling network, trained on the energy alone; its step decays to nothing."""
-    cfg = cast_knobs(sql.Config(alpha=alpha, particles=32, single_bandwidth=single))
-    spec = Spec((1,), "float32", (-1.0, -1.0), (1.0, 1.0))
-    sampler = sql.init(jax.random.key(seed), spec, cfg).sampler
-
-    def step(carry: Any, inputs: Any) -> Any:
-        net, moments = carry
-        key, rate = inputs
-        obs = jnp.zeros((32, 1))
-        net, moments, _ = descend(
-            sql.sampler_loss, net, moments, rate, energy, obs, key, cfg
-        )
-        return (net, moments), None
-
-    keys = jax.random.split(jax.random.key(100 + seed), args.updates)
-    rates = jnp.linspace(1e-3, 0.0, args.updates)
-    begin = time.perf_counter()
-    train = jax.jit(lambda c: jax.lax.scan(step, c, (keys, rates))[0])
-    net, _ = jax.block_until_ready(train((sampler, adam(sampler))))
-    taken = time.perf_counter() - begin
-    noise = jax.random.normal(jax.random.key(seed), (args.draws, 2))
-    u = jax.jit(jax.vmap(sql.particle, (None, None, 0)))(net, OBS[0], noise)
-    return {**measured(jnp.tanh(u), alpha), "seconds": round(taken, 1)}
-
-
-def chains(alpha: float, seed: int, args: Any) -> dict[str, Any]:
-    """One MALA chain a draw, from u of a uniform action."""
-
-    def log_density(u: Any) -> Any:
-        return energy(None, jnp.tanh(u)) / alpha + tanh_normal.log_det_tanh(u)
-
-    def one(key: Any) -> Any:
-        start_key, key = jax.random.split(key)
-        start = jnp.arctanh(
-            jax.random.uniform(start_key, (2,), minval=-0.99, maxval=0.99)
-        )
-        return mala(key, log_density, start, 100, 0.02)[0]
-
-    begin = time.perf_counter()
-    keys = jax.random.split(jax.random.key(seed), args.draws)
-    u = jax.block_until_ready(jax.jit(jax.vmap(one))(keys))
-    taken = time.perf_counter() - begin
-    return {**measured(jnp.tanh(u), alpha), "seconds": round(taken, 1)}
-
-
-def gaussian(alpha: float, seed: int, args: Any) -> dict[str, Any]:
-    """tanh N(μ, σ²) that minimises KL(π ‖ p), by SAC's actor loss."""
-
-    def loss(params: Any, key: Any) -> Any:
-        mean, log_std = (jnp.broadcast_to(x, (256, 2)) for x in params)
-        action, _, logp = tanh_normal.sample(key, mean, log_std)
-        q = jax.vmap(lambda a: energy(None, a))(action)
-        return jnp.mean(alpha * logp - q), {}
-
-    def step(carry: Any, key: Any) -> Any:
-        params, moments, _ = descend(loss, *carry, 1e-2, key)
-        return (params, moments), None
-
-    start = 0.3 * jax.random.normal(jax.random.key(seed), (2,)), jnp.zeros(2) - 1.0
-    keys = jax.random.split(jax.random.key(100 + seed), 3_000)
-    begin = time.perf_counter()
-    (params, _), _ = jax.jit(lambda c: jax.lax.scan(step, c, keys))(
-        (start, adam(start))
-    )
-    mean, log_std = (
-        jnp.broadcast_to(x, (args.draws, 2)) for x in jax.block_until_ready(params)
-    )
-    taken = time.perf_counter() - begin
-    action, _, _ = tanh_normal.sample(jax.random.key(seed), mean, log_std)
-    return {**measured(action, alpha), "seconds": round(taken, 1)}
-
-
-def exact(alpha: float, seed: int, args: Any) -> dict[str, Any]:
-    """Cells drawn with their probabilities: what 10⁶ samples can show at best."""
+def exact(alpha: float, seed: int, draws: int) -> np.ndarray:
+    """Cells drawn with their probabilities: what so many samples can show at best."""
     random, p = np.random.default_rng(seed), cells(alpha)
-    begin = time.perf_counter()
-    cell = random.choice(p.size, args.draws, p=p.ravel())
+    cell = random.choice(p.size, draws, p=p.ravel())
     corner = np.stack(np.unravel_index(cell, p.shape), -1)
-    action = (corner + random.random((args.draws, 2))) / CELLS * 2 - 1
+    return (corner + random.random((draws, 2))) / CELLS * 2 - 1
+
+
+def drawn(name: str, alpha: float, seed: int, args: Any) -> dict[str, Any]:
+    """One fit of a sampler, and how near to the truth its samples are."""
+    begin = time.perf_counter()
+    if name == "exact":
+        action: Any = exact(alpha, seed, args.draws)
+    elif name == "MALA":
+        action = samplers.chains(energy, 2, alpha, seed, args.draws)
+    elif name == "tanh-Gaussian":
+        action = samplers.gaussian(energy, 2, alpha, seed, args.draws)
+    else:
+        action = samplers.amortised(
+            energy, 2, alpha, seed, args.updates, args.draws, single="one" in name
+        )
+    action = np.asarray(action)
     taken = time.perf_counter() - begin
     return {**measured(action, alpha), "seconds": round(taken, 1)}
 
 
-SAMPLERS = {
-    "exact": exact,
-    "MALA": chains,
-    "tanh-Gaussian": gaussian,
-    "SVGD, five bandwidths": lambda *a: amortised(*a, single=False),
-    "SVGD, one bandwidth": lambda *a: amortised(*a, single=True),
-}
+SAMPLERS = ("exact", "MALA", "tanh-Gaussian", "SVGD, five bandwidths",
+            "SVGD, one bandwidth")  # fmt: skip
 
 if __name__ == "__main__":
     main()

@@ -15,7 +15,7 @@ def test_it_draws_every_algorithm_and_counts_goals(
     monkeypatch.setattr(multigoal, "EPISODES", 8)
     numbers = multigoal.make(tmp_path, seeds=2, steps=150)
     assert (tmp_path / "multigoal.png").stat().st_size > 20_000
-    assert set(numbers["results"]) == {"sql", "sac", "ddpg"}
+    assert set(numbers["results"]) == {"sql", "sac", "ddpg", "langevin"}
     json.dumps(numbers)
     for found in numbers["results"].values():
         shares = np.array(found["shares"])

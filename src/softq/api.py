@@ -11,7 +11,7 @@ from softq.envs import check, make, spec_of
 from softq.envs.host import EnvLike
 from softq.evaluate import Result, judge
 from softq.plan import Plan
-from softq.policy import Policy, load, template
+from softq.policy import Policy, learned, load, template
 from softq.source import source_of
 from softq.types import SoftqError
 
@@ -49,11 +49,12 @@ def start(
     try:
         check(source.spec, made.algorithm, made.module.ACTIONS, made.env)
         plan.check_memory(made, source.spec)
+        given = None if made.init_from is None else learned(made, source.spec)
         if out is not None:
             plan.create(out)
             plan.write(out, made, source.spec, source.replayable)
         driver = Driver(made, env, source, out, on_progress)
-        return driver.drive(source.start(), 0)
+        return driver.drive(source.start(given), 0)
     finally:
         source.close()
 

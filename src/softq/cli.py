@@ -84,6 +84,8 @@ def _train(args: list[str]) -> int:
     made = plan.Plan(
         name, given.env, given.algo, given.loop, given.cadence, given.seed, given.seeds
     )
+    if given.init_from is not None:
+        made = plan.starting_from(made, given.init_from)
     _cache()
     run = api.start(made, given.env, given.out or _fresh_folder(made))
     return _ended(run)

@@ -111,6 +111,7 @@ class Evaluator:
     def __init__(self, made: Plan, envs: Sequence[gymnasium.Env]):
         self.seeds, self.envs = made.seed_range, envs
         self.choosers = choosers_of(made.module, made.algo)
+        self.quality = measure(made.module, made.algo)
 
     def evaluate(self, step: int, train: Any) -> list[dict[str, Any]]:
         """One record a seed: step, seed, and a summary of each policy's returns."""
@@ -120,12 +121,28 @@ class Evaluator:
             agent, stats = self.seeds.pick(pair, k)
             result = judge(self.choosers, agent, stats, self.envs, seed)
             summaries = {n: getattr(result, n).summary() for n in ("greedy", "sampled")}
-            records.append({"step": step, "seed": seed, **summaries})
+            record = {"step": step, "seed": seed, **summaries}
+            if self.quality is not None:
+                found = self.quality(agent, stats, self.seeds.pick(train.obs, k))
+                record["sampler"] = {name: float(x) for name, x in found.items()}
+            records.append(record)
         return records
 
 
 def choosers_of(algo: Algorithm, cfg: Any) -> dict[str, Chooser]:
     return {n: chooser(algo, cfg, n == "sampled") for n in ("greedy", "sampled")}
+
+
+def measure(algo: Algorithm, cfg: Any) -> Callable[..., Any] | None:
+    """(agent, stats, obs) → how well its sampler draws, where an algorithm can tell."""
+    quality = getattr(algo, "quality", None)
+    if quality is None:
+        return None
+
+    def measured(agent: Any, stats: Any, obs: jax.Array) -> Any:
+        return quality(jax.random.key(0), agent, normalize.apply(stats, obs), cfg)
+
+    return jax.jit(measured)
 
 
 def judge(

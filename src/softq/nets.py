@@ -14,6 +14,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.linalg import block_diag
 from jaxtyping import Array, Float
 
 from softq.types import Key, Observation
@@ -137,6 +138,44 @@ def _convolutions(key: Key, shape: tuple[int, ...]) -> tuple[Conv, ...]:
         Conv(one, kernel, stride)
         for one, (_, kernel, stride) in zip(_uniform(key, sizes), plan, strict=True)
     )
+
+
+def many(
+    net: Net, obs: Observation, beside: Float[Array, "n k b"]
+) -> Float[Array, "n k o"]:
+    """Each of n observations with each of its k vectors beside it.
+
+    An observation's share of the first layer is computed once, and rows are flat: with
+    nested vmaps the gradient of the weights takes twice as long.
+    """
+    n, k, b = beside.shape
+    first, *rest = net.mlp.layers
+    shared = jax.vmap(lambda o: _features(net.convs, o))(obs) @ first.weight[:-b]
+    y = (beside.reshape(n * k, b) @ first.weight[-b:]).reshape(n, k, -1)
+    y = (y + (shared + first.bias[None])[:, None]).reshape(n * k, -1)
+    for layer in rest:
+        y = jax.nn.relu(y) @ layer.weight + layer.bias[None]
+    return y.reshape(n, k, -1)
+
+
+def total(nets: Sequence[Net], weight: float = 1.0) -> Net:
+    """A network whose output is `weight` times the sum of the nets' outputs.
+
+    Their hidden layers stand side by side. Of one depth, and without convolutions.
+    """
+    first, *middle, last = zip(*(net.mlp.layers for net in nets), strict=True)
+    layers = [_stack(jnp.concatenate([one.weight for one in first], axis=1), first)]
+    for layer in middle:
+        layers.append(_stack(block_diag(*(one.weight for one in layer)), layer))
+    drawn = jnp.concatenate([one.weight for one in last])
+    bias = sum((one.bias for one in last), jnp.zeros_like(last[0].bias))
+    layers.append(Linear(weight * jnp.concatenate([drawn, bias[None]])))
+    return eqx.tree_at(lambda net: net.mlp.layers, nets[0], tuple(layers))
+
+
+def _stack(weight: Array, layer: Sequence[Linear]) -> Linear:
+    bias = jnp.concatenate([one.bias for one in layer])
+    return Linear(jnp.concatenate([weight, bias[None]]))
 
 
 Member = TypeVar("Member", bound=eqx.Module)

@@ -20,6 +20,7 @@ def train(name: str) -> type:
         ("seed", int, _doc("The first seed.", 0)),
         ("seeds", int, _doc("How many seeds to train in one program.", 1)),
         ("out", Path | None, _doc("The run's directory (default: a new one).", None)),
+        ("init_from", Path | None, _doc("A run to start from as it ended.", None)),
         ("loop", Annotated[Options, flat], dataclasses.field(default=Options())),
         ("cadence", Annotated[Cadence, flat], dataclasses.field(default=Cadence())),
         ("algo", ALGOS[name].Config, dataclasses.field(default=ALGOS[name].Config())),

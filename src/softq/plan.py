@@ -61,6 +61,7 @@ class Plan:
     cadence: Cadence = dataclasses.field(default_factory=Cadence)
     seed: int = 0
     seeds: int = 1
+    init_from: str | None = None  # the run that this one starts from
 
     @property
     def seed_range(self) -> Seeds:
@@ -94,8 +95,19 @@ def build(name: str, env: str, options: dict[str, Any]) -> Plan:
         for kind in (Options, Cadence)
     }
     rest = {k: options[k] for k in ("seed", "seeds") if k in options}
+    origin = options.get("init_from")
     loop, cadence = Options(**parts[Options]), Cadence(**parts[Cadence])
-    return Plan(name, env, chosen, loop, cadence, **rest)
+    made = Plan(name, env, chosen, loop, cadence, **rest)
+    return made if origin is None else starting_from(made, origin)
+
+
+def starting_from(made: Plan, run: str | Path) -> Plan:
+    """The plan of a run that starts as another ended, and acts so from its first step.
+
+    What it needs to learn before it updates is then its own doing, not chance's.
+    """
+    loop = dataclasses.replace(made.loop, random_start=False)
+    return dataclasses.replace(made, loop=loop, init_from=str(run))
 
 
 def _names(kind: Any) -> list[str]:

@@ -1,5 +1,6 @@
 """A trained policy as a function: observations in, actions in the Box's units out."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from softq.data import normalize
 from softq.envs import device_env
 from softq.evaluate import choosers_of
 from softq.train import ondevice, online
+from softq.train.step import Given
 from softq.types import Key, SoftqError, Spec
 
 
@@ -91,7 +93,7 @@ def load(
     """
     path = Path(run)
     made, spec, _ = plan.read(path)
-    step = _choose(path, which)
+    step = choose_step(path, which)
     train = checkpoint.load(path, step, template(made, spec), replay=False)
     seeds = made.seed_range.all
     if seed is not None and seed not in seeds:
@@ -99,7 +101,8 @@ def load(
     return Policy.of_train(made, spec, train, 0 if seed is None else seeds.index(seed))
 
 
-def _choose(run: Path, which: str | int) -> int:
+def choose_step(run: Path, which: str | int) -> int:
+    """The step of the last, the best or a given checkpoint that is there."""
     if which == "best":
         which = report.best_step(report.evaluations(run)) or "last"
     if which == "last":
@@ -110,6 +113,85 @@ def _choose(run: Path, which: str | int) -> int:
         have = ", ".join(f"{s:,}" for s in checkpoint.steps(run)) or "none"
         raise SoftqError(f"{run} has no checkpoint at step {which}; it has: {have}")
     return int(which)
+
+
+def learned(made: plan.Plan, spec: Spec) -> Given:
+    """What the run `made.init_from` has learned, one agent for each seed of `made`.
+
+    Networks, targets, optimiser, temperature and observation statistics as they were
+    at its end; its replay stays behind. Raises SoftqError where it does not fit.
+    """
+    path = Path(str(made.init_from))
+    origin, its_spec, _ = plan.read(path)
+    _fits(path, origin, its_spec, made, spec)
+    step = choose_step(path, "last")
+    train = checkpoint.load(path, step, template(origin, its_spec), replay=False)
+    one = Given(train.agent, train.stats)
+    if origin.seeds == made.seeds:
+        return one
+    return jax.tree.map(lambda x: jnp.stack([x] * made.seeds), one)
+
+
+def _fits(
+    path: Path, origin: plan.Plan, its_spec: Spec, made: plan.Plan, spec: Spec
+) -> None:
+    """Raises SoftqError unless a run can start from another, saying what differs."""
+    if origin.algorithm != made.algorithm:
+        raise SoftqError(
+            f"{path} is a run of {origin.algorithm}; {made.algorithm} cannot start "
+            f"from it. Try: softq train {origin.algorithm} --init-from {path} …"
+        )
+    for what, its, ours in (
+        ("observations of shape", its_spec.obs_shape, spec.obs_shape),
+        ("observations of type", its_spec.obs_dtype, spec.obs_dtype),
+        ("actions of size", its_spec.action_dim, spec.action_dim),
+        ("this many actions:", its_spec.num_actions, spec.num_actions),
+    ):
+        if its != ours:
+            raise SoftqError(
+                f"{path} was trained on {what} {its}; {made.env} has {ours}. "
+                f"Start from a run on an environment like {made.env}"
+            )
+    if origin.loop.normalize_obs != made.loop.normalize_obs:
+        flag = "--normalize-obs"
+        said = ("with", "without") if origin.loop.normalize_obs else ("without", "with")
+        hint = "Add it" if origin.loop.normalize_obs else "Leave it out"
+        raise SoftqError(
+            f"{path} was trained {said[0]} {flag}, this run {said[1]} it. {hint}"
+        )
+    if origin.seeds not in (1, made.seeds):
+        raise SoftqError(
+            f"{path} has {origin.seeds} seeds, this run {made.seeds}. "
+            f"Try: --seeds {origin.seeds}"
+        )
+    _same_networks(path, origin, made, spec)
+
+
+def _same_networks(path: Path, origin: plan.Plan, made: plan.Plan, spec: Spec) -> None:
+    def shapes(cfg: Any) -> dict[str, tuple[int, ...]]:
+        key = jax.random.key(0)
+        agent = jax.eval_shape(lambda: made.module.init(key, spec, cfg))
+        return {name: leaf.shape for name, leaf in checkpoint.named(agent).items()}
+
+    ours = shapes(made.algo)
+    if shapes(origin.algo) == ours:
+        return
+    flags = [
+        _flag(name, value)
+        for name, value in dataclasses.asdict(origin.algo).items()
+        if shapes(dataclasses.replace(made.algo, **{name: value})) != ours
+    ]
+    raise SoftqError(
+        f"{path} has other networks than this run would have. Try: {' '.join(flags)}"
+    )
+
+
+def _flag(name: str, value: Any) -> str:
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--algo.{flag}" if value else f"--algo.no-{flag}"
+    values = value if isinstance(value, tuple) else (value,)
+    return f"--algo.{flag} {' '.join(str(x) for x in values)}"
 
 
 def template(made: plan.Plan, spec: Spec) -> Any:

@@ -12,6 +12,7 @@ from softq.envs.host import EnvLike, spec_of
 from softq.envs.host import Episode as HostEpisode
 from softq.plan import Plan
 from softq.train import ondevice, online
+from softq.train.step import Given
 from softq.types import Progress, SoftqError
 
 
@@ -23,10 +24,10 @@ class OnDevice:
         assert env is not None
         self.plan, self.env, self.spec, self.replayable = made, env, env.spec, True
 
-    def start(self) -> Any:
+    def start(self, given: Given | None = None) -> Any:
         made = self.plan
         return ondevice.start(
-            made.module, made.algo, made.loop, self.env, made.seed_range
+            made.module, made.algo, made.loop, self.env, made.seed_range, given
         )
 
     def run(self, train: Any) -> Iterator[Progress]:
@@ -68,10 +69,12 @@ class OnHost:
         ]
         self.spec = self.hosts[0].spec
 
-    def start(self) -> Any:
+    def start(self, given: Given | None = None) -> Any:
         made, seeds = self.plan, self.plan.seed_range
         obs = seeds.join([host.obs for host in self.hosts])
-        return online.start(made.module, made.algo, made.loop, self.spec, seeds, obs)
+        return online.start(
+            made.module, made.algo, made.loop, self.spec, seeds, obs, given
+        )
 
     def run(self, train: Any) -> Iterator[Progress]:
         made = self.plan

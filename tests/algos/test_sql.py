@@ -54,6 +54,11 @@ def q_by_hand(critic: Any, obs: np.ndarray, actions: np.ndarray) -> np.ndarray:
     return np.min(every, axis=0)[:, 0]
 
 
+def particle(sampler: Any, obs: jax.Array, noise: jax.Array) -> jax.Array:
+    """One u, by the network as it is called for a single example."""
+    return noise + sampler(obs, noise)
+
+
 def soft_values(critic: Any, obs: Any, dim: int, alpha: float) -> np.ndarray:
     nodes, weights = oracles.box_grid(dim, 24, 6)
     out = []
@@ -111,18 +116,17 @@ def test_the_samplers_gradient_is_the_stein_direction(single: bool) -> None:
     state, data, dim = start(2), batch(2), 2
     cfg = config(particles=8, single_bandwidth=single)
 
-    def energy(obs: jax.Array, action: jax.Array) -> jax.Array:
-        return sql.q_value(state.critic, obs, action[None])[0]
-
-    found = jax.grad(sql.sampler_loss, has_aux=True)(
+    energy = functools.partial(sql.q_values, state.critic)
+    found, info = jax.grad(sql.sampler_loss, has_aux=True)(
         state.sampler, energy, data.obs, KEY, cfg
-    )[0]
+    )
     total = jax.tree.map(jnp.zeros_like, state.sampler)
-    for key, obs in zip(jax.random.split(KEY, N), data.obs, strict=True):
-        noise = jax.random.normal(key, (2, 4, dim))
-        assert not np.array_equal(noise[0], noise[1])
-        fixed = jnp.stack([sql.particle(state.sampler, obs, x) for x in noise[0]])
-        updated = jnp.stack([sql.particle(state.sampler, obs, x) for x in noise[1]])
+    noises = jax.random.normal(KEY, (2, N, 4, dim))
+    assert not np.array_equal(noises[0], noises[1])
+    misfits = []
+    for noise, obs in zip(jnp.moveaxis(noises, 1, 0), data.obs, strict=True):
+        fixed = jnp.stack([particle(state.sampler, obs, x) for x in noise[0]])
+        updated = jnp.stack([particle(state.sampler, obs, x) for x in noise[1]])
 
         def log_p(u: jax.Array, obs: jax.Array = obs) -> jax.Array:
             a = jnp.tanh(u)
@@ -131,15 +135,17 @@ def test_the_samplers_gradient_is_the_stein_direction(single: bool) -> None:
             return one(obs, a)[0] / 0.5 + tanh_normal.log_det_tanh(u)
 
         score = jnp.stack([jax.grad(log_p)(u) for u in fixed])
-        h = svgd.median_bandwidth(fixed, updated) if single else None
-        move = svgd.direction(fixed, score, updated, h)
+        h = svgd.median_bandwidth(fixed, updated)
+        misfits.append(svgd.stein_discrepancy(fixed, score, h))
+        move = svgd.direction(fixed, score, updated, h if single else None)
         for x, delta in zip(noise[1], move, strict=True):
             _, back = jax.vjp(
-                lambda net, obs=obs, x=x: sql.particle(net, obs, x), state.sampler
+                lambda net, obs=obs, x=x: particle(net, obs, x), state.sampler
             )
             total = jax.tree.map(lambda t, g: t - g / (4 * N), total, back(delta)[0])
     for one, two in zip(jax.tree.leaves(found), jax.tree.leaves(total), strict=True):
         np.testing.assert_allclose(one, two, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(info["stein_discrepancy"], np.mean(misfits), rtol=1e-3)
 
 
 def test_an_untrained_sampler_covers_the_box() -> None:
@@ -156,7 +162,7 @@ def test_a_greedy_action_is_the_best_of_the_same_draws() -> None:
     action = np.float64(sql.act(KEY, state, data.obs, config(), False))
     noise = jax.random.normal(jax.random.key(0), (sql.GREEDY, 2))
     for obs, chosen in zip(data.obs, action, strict=True):
-        u = jnp.stack([sql.particle(state.sampler, obs, x) for x in noise])
+        u = jnp.stack([particle(state.sampler, obs, x) for x in noise])
         all_ = np.tanh(np.float64(u))
         q = q_by_hand(state.critic, np.asarray(obs), all_)
         np.testing.assert_allclose(chosen, all_[q.argmax()], atol=1e-5)
@@ -179,11 +185,14 @@ def test_a_sampler_of_a_constant_energy_becomes_uniform() -> None:
     sampler = sql.init(KEY, spec, cfg).sampler
     obs = batch().obs
 
+    def flat(obs: jax.Array, action: jax.Array) -> jax.Array:
+        return 0.0 * action[..., 0]
+
     def step(carry: Any, inputs: Any) -> Any:
         net, moments = carry
         key, rate = inputs
         net, moments, _ = sql.descend(
-            sql.sampler_loss, net, moments, rate, lambda o, a: 0.0 * a[0], obs, key, cfg
+            sql.sampler_loss, net, moments, rate, flat, obs, key, cfg
         )
         return (net, moments), None
 
@@ -192,14 +201,54 @@ def test_a_sampler_of_a_constant_energy_becomes_uniform() -> None:
     (net, _), _ = jax.jit(lambda c: jax.lax.scan(step, c, (keys, rates)))(
         (sampler, sql.adam(sampler))
     )
-    noise = jax.random.normal(KEY, (100_000, 1))
-    u = jax.vmap(sql.particle, (None, None, 0))(net, obs[0], noise)
+    noise = jax.random.normal(KEY, (1, 100_000, 1))
+    u = sql.particles(net, obs[:1], noise)
     assert float(jnp.tanh(u).std()) == pytest.approx(0.577, abs=0.015)
+
+
+def test_langevin_steps_draw_from_the_boltzmann_policy() -> None:
+    """The untrained network is far from exp(Q/α)/Z, and the chains are not."""
+    state, obs = start(), batch().obs[:2]
+    cfg = config(alpha=0.05, acting="langevin", langevin_steps=200)
+    chains = sql.quality(KEY, state, obs, cfg)
+    network = sql.quality(KEY, state, obs, config(alpha=0.05))
+    assert float(chains["total_variation"]) < 0.06 < float(network["total_variation"])
+    assert float(chains["kl"]) < 0.02 < float(network["kl"])
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+def test_the_quality_is_measured_against_the_density_on_cells(dim: int) -> None:
+    """Total variation and KL by hand, from the same draws, in float64."""
+    state, data, cfg = start(dim), batch(dim), config()
+    obs = data.obs[:2]
+    found = sql.quality(KEY, state, obs, cfg)
+    action = np.float64(sql.draw(KEY, state, obs, cfg, sql.DRAWS))
+    side = sql.CELLS[dim]
+    fine = (np.arange(side * 4) + 0.5) / (side * 4) * 2 - 1
+    nodes = np.stack(np.meshgrid(*[fine] * dim, indexing="ij"), -1).reshape(-1, dim)
+    edges = [np.linspace(-1, 1, side + 1)] * dim
+    variation, kl = [], []
+    for one, drawn in zip(np.asarray(obs), action, strict=True):
+        q = q_by_hand(state.critic, one, nodes) / 0.5
+        p, _ = np.histogramdd(nodes, edges, weights=np.exp(q - q.max()))
+        p = p / p.sum()
+        share = np.histogramdd(drawn, edges)[0] / len(drawn)
+        variation.append(abs(share - p).sum() / 2)
+        seen = share > 0
+        kl.append((share[seen] * np.log(share[seen] / p[seen])).sum())
+    assert float(found["total_variation"]) == pytest.approx(
+        np.mean(variation), abs=2e-3
+    )
+    assert float(found["kl"]) == pytest.approx(np.mean(kl), abs=2e-3)
+
+
+def test_no_grid_is_laid_over_three_dimensions() -> None:
+    assert sql.quality(KEY, start(3), batch(3).obs, config()) == {}
 
 
 @pytest.mark.parametrize(
     ("changes", "says"),
-    [({"particles": 2}, "4 or more"), ({"alpha": 0.0}, "more than zero")],
+    [({"particles": 1}, "4 or more"), ({"alpha": 0.0}, "more than zero")],
 )
 def test_what_cannot_be_meant_is_refused(changes: Any, says: str) -> None:
     with pytest.raises(SoftqError, match=says):

@@ -76,7 +76,7 @@ def test_pendulum_starts_uniformly() -> None:
 def test_vmapped_steps_are_single_steps(env_id: str) -> None:
     env = JAX_ENVS[env_id]()
     state = jax.vmap(env.reset)(keys(1, 5))
-    action = jnp.array([0, 1, 2, 3, 1], jnp.int32)
+    action = jnp.array([0, 1, 2, 3, 1], jnp.int32) % max(env.spec.num_actions, 1)
     if not env.spec.num_actions:
         line = jnp.linspace(-1, 1, 5, dtype=jnp.float32)
         action = jnp.stack([line] * env.spec.action_dim, -1)
@@ -89,7 +89,7 @@ def test_vmapped_steps_are_single_steps(env_id: str) -> None:
             lambda a, b: np.testing.assert_allclose(a, b, 1e-6), alone, together
         )
         assert [x.dtype for x in alone[1:]] == [jnp.float32, bool]
-        assert env.observe(alone[0]).dtype == jnp.float32
+        assert env.observe(alone[0]).dtype == env.spec.obs_dtype
 
 
 def brute_force(text: str, slip: float) -> np.ndarray:

@@ -141,3 +141,16 @@ def test_the_stein_discrepancy_tells_right_from_wrong() -> None:
     right = svgd.stein_discrepancy(points, -points, 1.0)
     wrong = svgd.stein_discrepancy(points, -(points - 0.5), 1.0)
     assert abs(float(right)) < 0.01 < 0.05 < float(wrong)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 120, 256, 257])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_the_median_is_numpys(count: int, kind: Any) -> None:
+    """Of distances, ties, whole numbers, huge and tiny ones; in both precisions."""
+    rng = np.random.default_rng(0)
+    spread = rng.exponential(size=count)
+    with jax.enable_x64(kind is np.float64):
+        for x in (spread, np.round(spread), 0 * spread + 1.5, spread * 1e30,
+                  spread * 1e-30):  # fmt: skip
+            found = svgd._median(jnp.asarray(x, kind))
+            np.testing.assert_allclose(found, np.median(x.astype(kind)), rtol=1e-7)

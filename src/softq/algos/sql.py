@@ -14,10 +14,12 @@ Departures:
   the sampler's own particles. There is no target sampler: none is proposed from;
 - no ½ in front of the squared error, a mean over particles, and the target averages
   by default where `target_period` > 0 copies it as the paper does;
-- `twin` takes the smaller of two critics, as SAC does.
+- `twin` takes the smaller of two critics, as SAC does;
+- `acting` by Langevin steps asks Q itself for an action, and no network.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
@@ -26,6 +28,7 @@ from jaxtyping import Array, Float, Int
 
 from softq import nets
 from softq.ops import proposals, soft, svgd, tanh_normal, td
+from softq.ops.langevin import mala
 from softq.ops.step import Moments, adam, descend, follow
 from softq.types import (
     Action,
@@ -42,8 +45,13 @@ from softq.types import (
 ACTIONS: Literal["continuous"] = "continuous"
 NEEDS: tuple[str, ...] = ()
 WIDTH = 0.5  # of a proposal around a particle, in u
-Energy = Callable[[Observation, Float[Array, " d"]], Scalar]  # Q(s, a) of one action
+# Q(s, ·) of several actions in each state.
+Energy = Callable[[Observation, Float[Array, "n k d"]], Float[Array, "n k"]]
+WATCHED = 16  # states of a batch whose particles' Stein discrepancy is logged
 GREEDY = 16  # samples of which the greedy action is the best
+# Of the grid on which a sampler is held against its density: cells a side in one and
+# two dimensions, parts of a cell's side, and samples.
+CELLS, PARTS, DRAWS = {1: 64, 2: 16}, 4, 16_384
 
 
 @config
@@ -69,6 +77,12 @@ class Config:
     """The paper's kernel: one bandwidth, the median."""
     twin: bool = False
     """Two critics, of which the smaller counts."""
+    acting: Literal["sampler", "langevin"] = "sampler"
+    """What draws actions of exp(Q/α): the network, or Langevin steps on Q."""
+    langevin_steps: int = 50
+    """Steps an action, from a uniform one."""
+    langevin_size: float = 0.05
+    """Their size, in units of u²."""
     hidden: tuple[int, ...] = (128, 128)
 
     def __post_init__(self) -> None:
@@ -112,13 +126,9 @@ def update(key: Key, state: State, batch: Batch, cfg: Config) -> tuple[State, In
     critic, critic_moments, critic_info = descend(
         critic_loss, state.critic, state.critic_moments, cfg.lr, batch, y
     )
-
-    def energy(obs: Observation, action: Float[Array, " d"]) -> Scalar:
-        return q_value(critic, obs, action[None])[0]
-
     sampler, sampler_moments, sampler_info = descend(
-        sampler_loss, state.sampler, state.sampler_moments, cfg.lr, energy, batch.obs,
-        sampler_key, cfg,
+        sampler_loss, state.sampler, state.sampler_moments, cfg.lr,
+        partial(q_values, critic), batch.obs, sampler_key, cfg,
     )  # fmt: skip
     updates = state.updates + 1
     target = follow(state.target, critic, updates, cfg.polyak, cfg.target_period)
@@ -131,31 +141,25 @@ def critic_target(
 ) -> tuple[Float[Array, " n"], Scalar]:
     """r + γ (1 − terminated) V(s'), V by importance sampling; the effective samples."""
     alpha = jnp.float32(cfg.alpha)
-
-    def value(key: Key, obs: Observation) -> tuple[Scalar, Scalar]:
-        action, log_density = _propose(key, sampler, obs, cfg)
-        q = q_value(target, obs, action)
-        return (
-            soft.sampled_value(q, log_density, alpha),  # eq. 10
-            soft.effective_samples(q, log_density, alpha),
-        )
-
-    keys = jax.random.split(key, len(batch.reward))
-    v, effective = jax.vmap(value)(keys, batch.next_obs)
+    action, log_density = propose(key, sampler, batch.next_obs, cfg)
+    q = q_values(target, batch.next_obs, action)
+    v = soft.sampled_value(q, log_density, alpha)  # eq. 10
+    effective = soft.effective_samples(q, log_density, alpha)
     y = td.target(batch.reward, batch.terminated, v, cfg.discount)
     return y, jnp.mean(effective)
 
 
-def _propose(
+def propose(
     key: Key, sampler: nets.Net, obs: Observation, cfg: Config
-) -> tuple[Float[Array, "k d"], Float[Array, " k"]]:
-    dim = _dim(sampler)
+) -> tuple[Float[Array, "n k d"], Float[Array, "n k"]]:
+    """K actions for each state, of its own, with their log densities."""
+    dim, noise_key, draw_key = _dim(sampler), *jax.random.split(key)
+    keys = jax.random.split(draw_key, len(obs))
     if cfg.proposal == "uniform":
-        return proposals.uniform(key, cfg.value_samples, dim)
-    noise_key, draw_key = jax.random.split(key)
-    noise = jax.random.normal(noise_key, (cfg.particles // 2, dim))
-    centres = jax.vmap(particle, (None, None, 0))(sampler, obs, noise)
-    return proposals.mixture(draw_key, centres, cfg.value_samples, WIDTH)
+        return jax.vmap(lambda k: proposals.uniform(k, cfg.value_samples, dim))(keys)
+    noise = jax.random.normal(noise_key, (len(obs), cfg.particles // 2, dim))
+    near = partial(proposals.mixture, k=cfg.value_samples, width=WIDTH)
+    return jax.vmap(near)(keys, particles(sampler, obs, noise))
 
 
 def critic_loss(
@@ -171,66 +175,117 @@ def sampler_loss(
     sampler: nets.Net, energy: Energy, obs: Observation, key: Key, cfg: Config
 ) -> tuple[Scalar, Info]:
     """Eqs. 13 and 14: a number whose gradient is −mean_j ∂u_j/∂φ · Δ_j."""
-    half, alpha, dim = cfg.particles // 2, jnp.float32(cfg.alpha), _dim(sampler)
-
-    def one(key: Key, obs: Observation) -> tuple[Scalar, Scalar]:
-        noise = jax.random.normal(key, (2, half, dim))
-        draw = jax.vmap(particle, (None, None, 0))
-        fixed = jax.lax.stop_gradient(draw(sampler, obs, noise[0]))
-        updated = draw(sampler, obs, noise[1])
-
-        def log_density(u: Float[Array, " d"]) -> Scalar:  # of u, up to a constant
-            return energy(obs, jnp.tanh(u)) / alpha + tanh_normal.log_det_tanh(u)
-
-        score = jax.vmap(jax.grad(log_density))(fixed)
-        still = jax.lax.stop_gradient(updated)
-        h = svgd.median_bandwidth(fixed, still) if cfg.single_bandwidth else None
-        move = svgd.direction(fixed, score, still, h)  # eq. 13
-        return -jnp.sum(move * updated) / half, jnp.mean(jnp.sum(move**2, axis=-1))
-
-    loss, length = jax.vmap(one)(jax.random.split(key, len(obs)), obs)
-    return jnp.mean(loss), {"stein": jnp.sqrt(jnp.mean(length))}  # eq. 14
+    half = cfg.particles // 2
+    noise = jax.random.normal(key, (2, len(obs), half, _dim(sampler)))
+    fixed = jax.lax.stop_gradient(particles(sampler, obs, noise[0]))
+    updated = particles(sampler, obs, noise[1])
+    score = jax.grad(lambda u: jnp.sum(log_density(energy, obs, u, cfg)))(fixed)
+    still = jax.lax.stop_gradient(updated)
+    h = jax.vmap(svgd.median_bandwidth)(fixed, still)
+    scales = (1.0,) if cfg.single_bandwidth else svgd.SCALES
+    several = h[:, None] * jnp.asarray(scales)[None]
+    move = jax.vmap(svgd.direction)(fixed, score, still, several)  # eq. 13
+    loss = -jnp.mean(jnp.sum(move * updated, axis=(-2, -1))) / half  # eq. 14
+    few = jax.tree.map(lambda x: x[:WATCHED], (fixed, score, h))
+    misfit = jnp.mean(jax.vmap(svgd.stein_discrepancy)(*few))
+    return loss, {"stein_discrepancy": misfit}
 
 
-def particle(
-    sampler: nets.Net, obs: Observation, noise: Float[Array, " d"]
-) -> Float[Array, " d"]:
-    """u = ξ + f(ξ; s), before the tanh."""
-    return noise + sampler(obs, noise)
+def log_density(
+    energy: Energy, obs: Observation, u: Float[Array, "n k d"], cfg: Config
+) -> Float[Array, "n k"]:
+    """log p(u|s) of actions tanh(u) of density exp(Q/α)/Z, up to a constant of s."""
+    return energy(obs, jnp.tanh(u)) / cfg.alpha + tanh_normal.log_det_tanh(u)
 
 
-def q_value(
-    critic: nets.Net, obs: Observation, actions: Float[Array, "k d"]
-) -> Float[Array, " k"]:
-    """min_i Q_i(s, ·) of several actions in one state."""
-    one = jax.vmap(lambda net, a: net(obs, a)[0], (None, 0))
-    return jnp.min(jax.vmap(one, (0, None))(critic, actions), axis=0)
+def particles(
+    sampler: nets.Net, obs: Observation, noise: Float[Array, "n k d"]
+) -> Float[Array, "n k d"]:
+    """u = ξ + f(ξ; s) of several ξ in each state, before the tanh."""
+    return noise + nets.many(sampler, obs, noise)
+
+
+def q_values(
+    critic: nets.Net, obs: Observation, actions: Float[Array, "n k d"]
+) -> Float[Array, "n k"]:
+    """min_i Q_i(s, ·) of several actions in each state."""
+    every = jax.vmap(nets.many, (0, None, None))(critic, obs, actions)
+    return jnp.min(every[..., 0], axis=0)
 
 
 def act(key: Key, state: State, obs: Observation, cfg: Config, explore: bool) -> Action:
     """Actions (n, d) for observations (n, …): a sample each, or the best of GREEDY."""
-    dim = _dim(state.sampler)
     if explore:
-        noise = jax.random.normal(key, (len(obs), 1, dim))
-    else:  # the same draws for every observation, whatever its neighbours
-        noise = jax.random.normal(jax.random.key(0), (GREEDY, dim))
-        noise = jnp.broadcast_to(noise[None], (len(obs), GREEDY, dim))
+        return draw(key, state, obs, cfg, 1)[:, 0]
+    # The same draws for every observation, whatever its neighbours.
+    alone = partial(draw, jax.random.key(0), state, cfg=cfg, k=GREEDY)
+    action = jax.vmap(lambda o: alone(o[None])[0])(obs)
+    best = jnp.argmax(q_values(state.critic, obs, action), axis=-1)
+    return jnp.take_along_axis(action, best[:, None, None], axis=1)[:, 0]
 
-    def one(obs: Observation, noise: Float[Array, "k d"]) -> Float[Array, " d"]:
-        draw = jax.vmap(particle, (None, None, 0))
-        action = jnp.tanh(draw(state.sampler, obs, noise))
-        best = 0 if explore else jnp.argmax(q_value(state.critic, obs, action))
-        return action[best]
 
-    return jax.vmap(one)(obs, noise)
+def draw(
+    key: Key, state: State, obs: Observation, cfg: Config, k: int
+) -> Float[Array, "n {k} d"]:
+    """k actions in each state, by the sampler or by Langevin steps."""
+    shape = len(obs), k, _dim(state.sampler)
+    if cfg.acting == "sampler":
+        noise = jax.random.normal(key, shape)
+        return jnp.tanh(particles(state.sampler, obs, noise))
+    start_key, key = jax.random.split(key)
+    start = jax.random.uniform(start_key, shape, minval=-1.0, maxval=1.0)
+
+    def chain(key: Key, start: Float[Array, " d"], obs: Observation) -> Array:
+        def level(u: Float[Array, " d"]) -> Scalar:
+            energy = partial(q_values, state.critic)
+            return log_density(energy, obs[None], u[None, None], cfg)[0, 0]
+
+        u = jnp.arctanh(start * proposals.EDGE)
+        return mala(key, level, u, cfg.langevin_steps, cfg.langevin_size)[0]
+
+    chains = jax.vmap(jax.vmap(chain, (0, 0, None)))
+    return jnp.tanh(chains(jax.random.split(key, shape[:2]), start, obs))
+
+
+def quality(key: Key, state: State, obs: Observation, cfg: Config) -> Info:
+    """How far the actions drawn are from exp(Q/α)/Z, on average over observations.
+
+    In one and two dimensions: total variation and KL(drawn ‖ exact) over cells.
+    """
+    dim = _dim(state.sampler)
+    if dim not in CELLS:
+        return {}
+    side = CELLS[dim]
+    line = (jnp.arange(side * PARTS, dtype=jnp.float32) + 0.5) / (side * PARTS) * 2 - 1
+    grid = jnp.stack(jnp.meshgrid(*[line] * dim, indexing="ij"), -1).reshape(-1, dim)
+
+    action = draw(key, state, obs, cfg, DRAWS)
+    every = jnp.broadcast_to(grid[None], (len(obs), *grid.shape))
+    p = jax.nn.softmax(q_values(state.critic, obs, every) / cfg.alpha, axis=-1)
+
+    def count(action: Float[Array, "k d"], mass: Float[Array, " k"]) -> Array:
+        return jnp.zeros(side**dim).at[_cell(action, side)].add(mass)
+
+    exact = jax.vmap(count)(every, p)
+    drawn = jax.vmap(count)(action, jnp.full(action.shape[:2], 1.0 / DRAWS))
+    ratio = jnp.log(jnp.maximum(drawn, 1e-30) / jnp.maximum(exact, 1e-30))
+    return {
+        "total_variation": jnp.mean(jnp.sum(jnp.abs(drawn - exact), axis=-1)) / 2,
+        "kl": jnp.mean(jnp.sum(drawn * ratio, axis=-1)),
+    }
+
+
+def _cell(action: Float[Array, "k d"], side: int) -> Int[Array, " k"]:
+    """Which of the box's side^d cells each action lies in."""
+    along = jnp.clip(((action + 1) / 2 * side).astype(jnp.int32), 0, side - 1)
+    return along @ (side ** jnp.arange(action.shape[-1]))
 
 
 def value(
     state: State, obs: Observation, action: Action, cfg: Config
 ) -> Float[Array, " n"]:
     """Q(s, a), the smaller one of twins."""
-    one = jax.vmap(lambda o, a: q_value(state.critic, o, a[None])[0])
-    return one(obs, action)
+    return q_values(state.critic, obs, action[:, None])[:, 0]
 
 
 def entropy(
@@ -241,15 +296,11 @@ def entropy(
     By the proposals of the soft value: log Z − E[Q]/α, both weighted.
     """
     alpha = jnp.float32(cfg.alpha)
-
-    def one(key: Key, obs: Observation) -> Scalar:
-        action, log_density = _propose(key, state.sampler, obs, cfg)
-        q = q_value(state.critic, obs, action)
-        weight = jax.nn.softmax(q / alpha - log_density)
-        v = soft.sampled_value(q, log_density, alpha)
-        return (v - jnp.sum(weight * q)) / alpha
-
-    return jax.vmap(one)(jax.random.split(key, len(obs)), obs)
+    action, log_density = propose(key, state.sampler, obs, cfg)
+    q = q_values(state.critic, obs, action)
+    weight = jax.nn.softmax(q / alpha - log_density, axis=-1)
+    v = soft.sampled_value(q, log_density, alpha)
+    return (v - jnp.sum(weight * q, axis=-1)) / alpha
 
 
 def temperature(state: State, cfg: Config) -> Scalar:

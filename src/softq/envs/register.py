@@ -9,16 +9,27 @@ import jax
 import numpy as np
 from gymnasium import spaces
 
+from softq.envs.catch import Catch
 from softq.envs.grid import Grid
 from softq.envs.jax_env import Frame, JaxEnv
 from softq.envs.multigoal import MultiGoal
 from softq.envs.pendulum import Pendulum
+from softq.envs.reach import Reach
+from softq.envs.rower import Rower
 from softq.types import SoftqError
 
 JAX_ENVS: dict[str, Callable[[], JaxEnv]] = {
     "softq/Pendulum-v0": Pendulum,
     "softq/Grid-v0": Grid,
+    "softq/Catch-v0": Catch,
     "softq/MultiGoal-v0": MultiGoal,
+    "softq/Reach-v0": Reach,
+    "softq/ReachX-v0": lambda: Reach("x"),
+    "softq/ReachY-v0": lambda: Reach("y"),
+    "softq/Rower-v0": Rower,
+    "softq/RowerEast-v0": lambda: Rower("east"),
+    "softq/RowerNorth-v0": lambda: Rower("north"),
+    "softq/RowerU-v0": lambda: Rower("u"),
 }
 
 
@@ -52,7 +63,8 @@ class GymEnv(gymnasium.Env):
         self.render_mode = render_mode
         self.metadata = {**self.metadata, "render_fps": self.jax_env.fps}
         spec = self.jax_env.spec
-        self.observation_space = _box(*self.jax_env.obs_bounds, spec.obs_shape)
+        bounds = self.jax_env.obs_bounds
+        self.observation_space = _box(*bounds, spec.obs_shape, spec.obs_dtype)
         if spec.num_actions:
             self.action_space = spaces.Discrete(
                 spec.num_actions, start=spec.action_start
@@ -96,18 +108,34 @@ class GymEnv(gymnasium.Env):
 
 
 def _box(
-    low: tuple[float, ...], high: tuple[float, ...], shape: tuple[int, ...]
-) -> spaces.Box:
-    low_, high_ = (np.array(bound, np.float32).reshape(shape) for bound in (low, high))
-    return spaces.Box(low_, high_)
+    low: tuple[float, ...], high: tuple[float, ...], shape: tuple[int, ...],
+    dtype: str = "float32",
+) -> spaces.Box:  # fmt: skip
+    low_, high_ = (np.array(bound, dtype).reshape(shape) for bound in (low, high))
+    return spaces.Box(low_, high_, dtype=np.dtype(dtype).type)
+
+
+QUADRUPED = {
+    "softq/Quadruped-v0": "open",
+    "softq/QuadrupedEast-v0": "east",
+    "softq/QuadrupedNorth-v0": "north",
+    "softq/QuadrupedU-v0": "u",
+}
 
 
 def register() -> None:
-    """Makes every id of JAX_ENVS known to Gymnasium; once is enough."""
+    """Makes every id of softq's known to Gymnasium; once is enough."""
     for env_id in JAX_ENVS.keys() - gymnasium.registry.keys():
         gymnasium.register(
             env_id,
             "softq.envs.register:GymEnv",
             max_episode_steps=JAX_ENVS[env_id]().horizon,
             kwargs={"env": env_id},
+        )
+    for env_id in QUADRUPED.keys() - gymnasium.registry.keys():
+        gymnasium.register(
+            env_id,
+            "softq.envs.quadruped:Quadruped",
+            max_episode_steps=500,
+            kwargs={"maze": QUADRUPED[env_id]},
         )

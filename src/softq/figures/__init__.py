@@ -6,7 +6,10 @@ from typing import Any
 
 FIGURES = {
     "maze": "two routes through a maze, and what is left when one is walled up",
+    "composition": "two policies added, without their environment",
+    "finetune": "a soft policy as a start: a boat in open water, then in canals",
     "multigoal": "four goals: soft Q-learning finds all of them, SAC and DDPG one",
+    "multimodal-q": "one Gaussian, or all of exp(Q/α)",
     "theorem-cql": "how often CQL's bounds hold over resampled datasets",
 }
 

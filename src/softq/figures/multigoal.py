@@ -3,25 +3,25 @@
 Haarnoja et al. 2017, section 5.1, with the authors' first version of the environment
 and its settings: 10,000 steps, batches of 64, two layers of 100, one copy of the target
 every 1,000 updates, temperature 10 (their reward scale of 0.1), 16 proposals a state.
-Ten seeds of each algorithm train in one program.
+Ten seeds of each algorithm train in one program. Soft Q-learning's agents also act by
+Langevin steps on the same Q, without their network.
 """
 
-from functools import partial
+import dataclasses
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from softq.algos import ALGOS
 from softq.envs.multigoal import BORDER, GOALS, REACH, MultiGoal
 from softq.figures import draw
+from softq.figures.episodes import play
 from softq.train import ondevice
 from softq.train.seeds import Seeds
 from softq.train.step import Options
-from softq.types import cast_knobs
 
 ENV = MultiGoal(early=True)
 SEEDS, STEPS, EPISODES = 10, 10_000, 200
@@ -33,7 +33,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "sac": {"alpha": ALPHA, **SHARED},
     "ddpg": SHARED,
 }
-NAMES = {"sql": "soft Q-learning", "sac": "SAC", "ddpg": "DDPG"}
+NAMES = {"sql": "soft Q-learning", "sac": "SAC", "ddpg": "DDPG",
+         "langevin": "Langevin steps on its Q"}  # fmt: skip
+COLORS = {"sql": draw.SECOND, "sac": draw.ACCENT, "ddpg": "#e0a030"}
 
 
 class Trained(NamedTuple):
@@ -60,48 +62,29 @@ def train(name: str, seeds: int = SEEDS, steps: int = STEPS) -> Trained:
     for progress in ondevice.run(algo, cfg, options, ENV, group, state, steps):
         state = progress.train
     agents = state.agent if group.axes else jax.tree.map(lambda x: x[None], state.agent)
-    paths = np.asarray(rollouts(algo, cfg, agents))
-    far = np.sum((paths[:, :, -1, None] - GOALS) ** 2, -1)
-    # One more move leaves the place from which the goal was noticed.
-    near = far.min(-1) < (REACH + np.sqrt(2.0)) ** 2
-    return Trained(name, cfg, agents, paths, np.where(near, far.argmin(-1), -1))
+    return visits(name, algo, cfg, agents)
 
 
-def rollouts(algo: Any, cfg: Any, agents: Any) -> Array:
-    """Positions of sampled episodes; after its end one stays where it was."""
-    cfg = cast_knobs(cfg)
-
-    def episode(agent: Any, key: Array) -> Array:
-        start_key, steps_key = jax.random.split(key)
-
-        def step(carry: Any, key: Array) -> Any:
-            state, over = carry
-            act_key, world_key = jax.random.split(key)
-            obs = ENV.observe(state)[None]
-            action = algo.act(act_key, agent, obs, cfg, True)[0]
-            after, _, ended = ENV.step(world_key, state, action)
-            state = jax.tree.map(partial(jnp.where, over), state, after)
-            return (state, over | ended), state.position
-
-        first = ENV.reset(start_key)
-        keys = jax.random.split(steps_key, ENV.horizon)
-        _, path = jax.lax.scan(step, (first, jnp.zeros((), bool)), keys)
-        return jnp.concatenate([first.position[None], path])
-
-    keys = jax.random.split(jax.random.key(1), EPISODES)
-    several = jax.vmap(jax.vmap(episode, (None, 0)), (0, None))
-    return jax.jit(several)(agents, keys)
+def visits(name: str, algo: Any, cfg: Any, agents: Any) -> Trained:
+    """Samples episodes of every agent and says where they end."""
+    paths = play(algo, cfg, ENV, agents, EPISODES).states.position
+    # A goal is noticed where a move begins; what follows the last one is not a place.
+    far = np.sum((paths[:, :, :-1, None] - GOALS) ** 2, -1)
+    hit = (far < REACH**2).any(2)
+    return Trained(name, cfg, agents, paths, np.where(hit.any(-1), hit.argmax(-1), -1))
 
 
 def make(out: Path, seeds: int = SEEDS, steps: int = STEPS) -> dict[str, Any]:
     """Draws trajectories and action samples; returns the shares of the goals."""
     plt = draw.plots()
     runs = [train(name, seeds, steps) for name in CONFIGS]
-    figure, axes = plt.subplots(2, 3, figsize=(11, 7.6), layout="constrained")
+    runs.append(by_langevin(runs[0]))
+    figure, axes = plt.subplots(2, 4, figsize=(14, 7.2), layout="constrained")
     for panel, run in zip(axes[0], runs, strict=True):
         trajectories(panel, run)
-    for panel, state in zip(axes[1], STATES, strict=True):
-        samples(panel, runs, np.asarray(state, np.float32))
+    for panel, state in zip(axes[1], STATES, strict=False):
+        samples(panel, runs[:3], np.asarray(state, np.float32))
+    bars(axes[1, 3], runs)
     draw.save(figure, out / "multigoal.png")
     table = {
         run.name: {
@@ -113,6 +96,25 @@ def make(out: Path, seeds: int = SEEDS, steps: int = STEPS) -> dict[str, Any]:
     }
     return {"seeds": seeds, "steps": steps, "episodes": EPISODES, "alpha": ALPHA,
             "results": table}  # fmt: skip
+
+
+def by_langevin(run: Trained) -> Trained:
+    """The same agents, whose actions come from MALA chains on Q."""
+    cfg = dataclasses.replace(run.cfg, acting="langevin")
+    return visits("langevin", ALGOS["sql"], cfg, run.agents)
+
+
+def bars(panel: Any, runs: list[Trained]) -> None:
+    """Each seed's least visited goal: none may be forgotten."""
+    for place, run in enumerate(runs):
+        least = 100 * run.shares.min(-1)
+        offsets = np.linspace(-0.25, 0.25, len(least)) if len(least) > 1 else [0.0]
+        panel.plot(place + np.asarray(offsets), least, "o", markersize=4,
+                   color=COLORS.get(run.name, "0.4"))  # fmt: skip
+    panel.axhline(15, color="0.6", linestyle=":", linewidth=1)
+    panel.set_xticks(range(len(runs)), ["SQL", "SAC", "DDPG", "Langevin"])
+    panel.set(ylim=(-1, 30))
+    draw.plain(panel, "least visited goal, % of episodes")
 
 
 def first(run: Trained) -> Any:
@@ -143,10 +145,10 @@ def samples(panel: Any, runs: list[Trained], state: np.ndarray) -> None:
     q = algo.value(first(runs[0]), jnp.asarray(here), jnp.asarray(grid), runs[0].cfg)
     panel.contourf(line, line, np.asarray(q).reshape(60, 60), 20, cmap="Greys_r")
     many = jnp.asarray(np.broadcast_to(state, (150, 2)))
-    for run, color in zip(runs, (draw.SECOND, draw.ACCENT, "#e0a030"), strict=True):
+    for run in runs:
         module: Any = ALGOS[run.name]
         action = module.act(jax.random.key(0), first(run), many, run.cfg, True)
-        panel.plot(*np.asarray(action).T, ".", color=color, markersize=4,
+        panel.plot(*np.asarray(action).T, ".", color=COLORS[run.name], markersize=4,
                    label=NAMES[run.name])  # fmt: skip
     draw.plain(panel, f"actions at ({state[0]:g}, {state[1]:g}), over Q")
     panel.set(xlim=(-1, 1), ylim=(-1, 1), aspect="equal")

@@ -63,6 +63,5 @@ def effective_samples(
     q: Float[Array, "*n k"], log_density: Float[Array, "*n k"], alpha: Scalar | float
 ) -> Float[Array, "*n"]:
     """(Σ w)²/Σ w², 1 to K: how many of the samples carry `sampled_value`."""
-    weights = q / alpha - log_density
-    once = jax.nn.logsumexp(weights, axis=-1)
-    return jnp.exp(2.0 * once - jax.nn.logsumexp(2.0 * weights, axis=-1))
+    share = jax.nn.softmax(q / alpha - log_density, axis=-1)
+    return 1.0 / jnp.sum(share**2, axis=-1)

@@ -31,8 +31,29 @@ def median_bandwidth(
         apart = fixed[i] - fixed[j]
     else:
         apart = fixed[:, None] - updated[None]
-    h = jnp.median(jnp.sum(apart**2, axis=-1)) / math.log(k)
+    h = _median(jnp.sum(apart**2, axis=-1).ravel()) / math.log(k)
     return jax.lax.stop_gradient(jnp.maximum(h, FLOOR))
+
+
+def _median(x: Float[Array, " n"]) -> Float[Array, ""]:
+    """The median of numbers ≥ 0, exactly, by halving the range of their bits.
+
+    The bits of such floats are in their own order. Sorting them takes eight times as
+    long on a CPU, a quarter of an update of soft Q-learning.
+    """
+    kind, size = (jnp.int64, 63) if x.dtype == jnp.float64 else (jnp.int32, 31)
+    bits, n = jax.lax.bitcast_convert_type(x, kind), x.size
+    top = jnp.asarray(2**size - 1, kind)
+    low, high = jnp.zeros_like(top), top
+    for _ in range(size):  # the lower median lies in low … high
+        middle = low + (high - low) // 2
+        enough = jnp.sum(bits <= middle) >= (n + 1) // 2
+        low = jnp.where(enough, low, middle + 1)
+        high = jnp.where(enough, middle, high)
+    lower = high
+    above = jnp.min(jnp.where(bits > lower, bits, top))
+    upper = jnp.where(jnp.sum(bits <= lower) > n // 2, lower, above)
+    return jnp.mean(jax.lax.bitcast_convert_type(jnp.stack([lower, upper]), x.dtype))
 
 
 def direction(
@@ -54,10 +75,10 @@ def direction(
     h = jnp.atleast_1d(jnp.asarray(bandwidth, fixed.dtype))
     apart = fixed[:, None] - points[None]
     kernels = jnp.exp(-jnp.sum(apart**2, axis=-1)[None] / h[:, None, None])
-    pull = jnp.einsum("km,kd->md", jnp.mean(kernels, axis=0), score)
+    pull = jnp.mean(kernels, axis=0).T @ score
     slope = jnp.mean(kernels / h[:, None, None], axis=0)
-    push = -2.0 * jnp.einsum("km,kmd->md", slope, apart)
-    return (pull + push) / len(fixed)
+    push = points * jnp.sum(slope, axis=0)[:, None] - slope.T @ fixed
+    return (pull + 2.0 * push) / len(fixed)
 
 
 def stein_discrepancy(

@@ -44,19 +44,20 @@ UNFILLED = Train(0, None, 0, 0, 0, None, 0)  # type: ignore[arg-type]
 
 
 def start(
-    algo: Algorithm, cfg: Any, options: Options, env: JaxEnv, seeds: Seeds
-) -> Train:
-    """A fresh state: agents, empty rings and environments at their first step."""
+    algo: Algorithm, cfg: Any, options: Options, env: JaxEnv, seeds: Seeds,
+    given: steps.Given | None = None,
+) -> Train:  # fmt: skip
+    """Agents (fresh, or as `given`), empty rings, environments at their first step."""
     cfg, n = cast_knobs(cfg), options.num_envs
 
-    def one(root: Key) -> Train:
+    def one(root: Key, given: steps.Given | None) -> Train:
         reset_keys = jax.random.split(jax.random.fold_in(root, RESETS), n)
         state = jax.vmap(env.reset)(reset_keys)
         obs = jax.vmap(env.observe)(state)
-        train = steps.begin(algo, cfg, options, env.spec, root, obs)
+        train = steps.begin(algo, cfg, options, env.spec, root, obs, given)
         return train._replace(world=World(state, jnp.zeros(n, jnp.int32), jnp.zeros(n)))
 
-    train = jax.jit(seeds.lift(one, out_axes=UNFILLED))(seeds.roots())
+    train = jax.jit(seeds.lift(one, out_axes=UNFILLED))(seeds.roots(), given)
     return train._replace(rows=ring.empty(env.spec, options.rows, seeds.axes))
 
 
@@ -107,7 +108,8 @@ def iterate(
     def wandered(agent: Any) -> Any:
         infos = jax.eval_shape(learned, agent)[1]
         nothing = jax.tree.map(lambda x: jnp.full(x.shape, jnp.nan, x.dtype), infos)
-        return agent, nothing, steps.random_action(act_key, env.spec, options.num_envs)
+        chosen = steps.lead(algo, cfg, options, env.spec, agent, stats, obs, act_key)
+        return agent, nothing, chosen
 
     due = i * options.num_envs >= options.first_update
     agent, info, action = jax.lax.cond(due, learned, wandered, agent)

@@ -24,16 +24,17 @@ from softq.types import Batch, Episode, Key, Progress, Spec, cast_knobs
 
 
 def start(
-    algo: Algorithm, cfg: Any, options: Options, spec: Spec, seeds: Seeds, obs: Any
-) -> Train:
-    """A fresh state; `obs` is what each seed's environments show first."""
+    algo: Algorithm, cfg: Any, options: Options, spec: Spec, seeds: Seeds, obs: Any,
+    given: steps.Given | None = None,
+) -> Train:  # fmt: skip
+    """A first state, its agents fresh or as `given`; `obs` is what is shown first."""
     cfg = cast_knobs(cfg)
 
-    def one(root: Key, obs: Any) -> Train:
-        return steps.begin(algo, cfg, options, spec, root, obs)
+    def one(root: Key, obs: Any, given: steps.Given | None) -> Train:
+        return steps.begin(algo, cfg, options, spec, root, obs, given)
 
     axes = Train(0, None, 0, 0, 0, None)  # type: ignore[arg-type]
-    train = jax.jit(seeds.lift(one, out_axes=axes))(seeds.roots(), obs)
+    train = jax.jit(seeds.lift(one, out_axes=axes))(seeds.roots(), obs, given)
     return train._replace(rows=ring.empty(spec, options.rows, seeds.axes))
 
 
@@ -42,14 +43,15 @@ class Programs(NamedTuple):
 
     store: Callable[..., Any]
     learn: Callable[..., Any]
-    wander: Callable[..., Any]
+    lead: Callable[..., Any]
 
 
 def programs(algo: Algorithm, options: Options, spec: Spec, seeds: Seeds) -> Programs:
     """Compiles nothing yet; each program compiles at its first call, for any knobs."""
 
-    def wander(root: Key, i: Any) -> Any:
-        return steps.random_action(steps.keys(root, i)[0], spec, options.num_envs)
+    def lead(cfg: Any, agent: Any, stats: Any, obs: Any, i: Any, root: Key) -> Any:
+        key = steps.keys(root, i)[0]
+        return steps.lead(algo, cfg, options, spec, agent, stats, obs, key)
 
     # The seeds go in step: where they write and how far they are has no seed axis.
     rows = ring.Ring(0, None, None)  # type: ignore[arg-type]
@@ -58,7 +60,7 @@ def programs(algo: Algorithm, options: Options, spec: Spec, seeds: Seeds) -> Pro
     return Programs(
         jax.jit(seeds.lift(partial(_store, algo), into, out), donate_argnums=(1, 2)),
         jax.jit(seeds.lift(learn, (None, 0, rows, 0, 0, None, 0))),
-        jax.jit(seeds.lift(wander, (0, None))),
+        jax.jit(seeds.lift(lead, (None, 0, 0, 0, None, 0))),
     )
 
 
@@ -116,7 +118,7 @@ def run(
             agent, info, chosen = call.learn(cfg, agent, rows, stats, obs, i, root)
             action = action if options.overlap else chosen
         else:
-            action = call.wander(root, i)
+            action = call.lead(cfg, agent, stats, obs, i, root)
         yield Progress(step, Train(agent, rows, stats, obs, action, i), info, episodes)
 
 

@@ -7,6 +7,8 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
+from softq.ops import threefry
+
 
 class Seeds(NamedTuple):
     """Seeds first, first + 1, …; a single one carries no axis and costs nothing."""
@@ -25,7 +27,7 @@ class Seeds(NamedTuple):
 
     def roots(self) -> Array:
         """The root key of every seed: one key, or an array of them."""
-        keys = [jax.random.key(seed) for seed in self.all]
+        keys = [threefry.key(seed) for seed in self.all]
         return jax.numpy.stack(keys) if self.axes else keys[0]
 
     def lift(self, fn: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Any:

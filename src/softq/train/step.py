@@ -24,7 +24,9 @@ class Options:
     capacity: int = 1_000_000
     """Transitions that the replay ring holds (never more than `steps`)."""
     learning_starts: int = 5_000
-    """Steps of uniformly random actions before the first update."""
+    """Steps before the first update."""
+    random_start: bool = True
+    """Act uniformly at random in those steps; otherwise as the policy does."""
     utd: int = 1
     """Updates per environment step."""
     normalize_obs: bool = False
@@ -48,6 +50,13 @@ class Options:
         return max(self.learning_starts, self.batch_size)
 
 
+class Given(NamedTuple):
+    """What another run has learned: its agent, and the statistics it acts with."""
+
+    agent: Any
+    stats: normalize.Stats | None
+
+
 class Train(NamedTuple):
     """Everything on the device that a run continues from, for one seed or many."""
 
@@ -61,16 +70,26 @@ class Train(NamedTuple):
 
 
 def begin(
-    algo: Algorithm, cfg: Any, options: Options, spec: Spec, root: Key, obs: Observation
-) -> Train:
-    """One seed's fresh state, its ring still empty of memory (see `with_ring`)."""
+    algo: Algorithm, cfg: Any, options: Options, spec: Spec, root: Key,
+    obs: Observation, given: Given | None = None,
+) -> Train:  # fmt: skip
+    """One seed's first state, its ring still without memory; fresh, or as `given`."""
     init_key, act_key = jax.random.split(jax.random.fold_in(root, 0))
-    stats = None
-    if options.normalize_obs:
-        stats = normalize.fold(normalize.empty(spec.obs_shape), obs)
-    action = random_action(act_key, spec, options.num_envs)
-    agent = algo.init(init_key, spec, cfg)
+    stats = normalize.empty(spec.obs_shape) if options.normalize_obs else None
+    agent, stats = given or (algo.init(init_key, spec, cfg), stats)
+    stats = None if stats is None else normalize.fold(stats, obs)
+    action = lead(algo, cfg, options, spec, agent, stats, obs, act_key)
     return Train(agent, None, stats, obs, action, jnp.int32(0))  # type: ignore[arg-type]
+
+
+def lead(
+    algo: Algorithm, cfg: Any, options: Options, spec: Spec, agent: Any, stats: Any,
+    obs: Observation, key: Key,
+) -> Action:  # fmt: skip
+    """Actions before the first update."""
+    if options.random_start:
+        return random_action(key, spec, options.num_envs)
+    return act(algo, cfg, agent, stats, obs, key)
 
 
 def random_action(key: Key, spec: Spec, n: int) -> Action:
