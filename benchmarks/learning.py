@@ -3,11 +3,14 @@
     python benchmarks/learning.py train HalfCheetah-v5 --seed 0
     python benchmarks/learning.py gather HalfCheetah-v5 --reference 8593
 
+    python benchmarks/learning.py gather HalfCheetah-v5 --algorithm sql
+
 `train` is `softq train sac --env ID --steps 300000 --seed S`, resumed where it was
 stopped, which also keeps the actor's weights at every evaluation. `gather` takes every
-run in `runs/learning/<id>-*`, also of `softq train` itself and of several seeds. It
-writes `results/<id>.json` and its picture, and to `policies/` the actor of the best
-seed at about a third of its last return and at the end: those of the offline data.
+run in `runs/learning/<id>-*` (`<algorithm>-<id>-*` where it is not SAC), also of
+`softq train` itself and of several seeds. It writes `results/<id>.json` and its
+picture, and to `policies/` the actor of SAC's best seed at about a third of its last
+return and at the end: those of the offline data.
 """
 
 import argparse
@@ -29,16 +32,17 @@ def main() -> None:
     parser.add_argument("env")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=300_000)
+    parser.add_argument("--algorithm", default="sac", help="whose runs to gather")
     parser.add_argument("--reference", type=float, help="a published return at the end")
     args = parser.parse_args()
     if args.command == "train":
         train(args.env, args.seed, args.steps)
     else:
-        gather(args.env, args.reference)
+        gather(args.env, args.algorithm, args.reference)
 
 
 def folder(env: str, seed: int | str) -> Path:
-    """Where a run lies."""
+    """Where a run of SAC lies."""
     return RUNS / f"{env.lower()}-{seed}"
 
 
@@ -73,11 +77,13 @@ class Keeper:
         return False
 
 
-def gather(env: str, reference: float | None) -> None:
+def gather(env: str, algorithm: str, reference: float | None) -> None:
     """Every run of an environment as one result, one picture, two policies."""
-    runs = sorted(RUNS.glob(f"{env.lower()}-*"))
+    name = env.lower().replace("/", "-")
+    name = name if algorithm == "sac" else f"{algorithm.replace('_', '-')}-{name}"
+    runs = sorted(RUNS.glob(f"{name}-*"))
     if not runs:
-        raise SystemExit(f"no runs of {env}. Try: learning.py train {env}")
+        raise SystemExit(f"no runs of {env} in {RUNS}/{name}-*")
     curves: dict[int, list[Any]] = {}
     for run in runs:
         for line in (run / "evals.jsonl").read_text().splitlines():
@@ -96,10 +102,10 @@ def gather(env: str, reference: float | None) -> None:
         "commits": sorted({config["commit"] for config in configs}),
         "versions": first["versions"],
         "machine": first["machine"],
-        "policies": policies(env, best, curves[best]),
+        "policies": policies(env, best, curves[best]) if algorithm == "sac" else {},
         "evaluations": curves,
     }
-    path = HERE / "results" / f"{env.lower()}.json"
+    path = HERE / "results" / f"{name}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
     picture(path.with_suffix(".png"), first["plan"], curves, reference)
     print(f"{path}: {lasts}")

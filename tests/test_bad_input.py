@@ -33,6 +33,28 @@ TRAIN = ["train", "sac", "--env", "Pendulum-v1"]
             ["train", "sac-discrete", "--env", "Pendulum-v1"],
             ["needs discrete actions", "Try: softq train sac --env Pendulum-v1"],
         ),
+        (
+            ["train", "sql", "--env", "CartPole-v1"],
+            ["sql needs continuous actions; CartPole-v1 has Discrete(2)",
+             "Try: softq train soft_dqn --env CartPole-v1"],
+        ),
+        (
+            ["train", "soft-dqn", "--env", "Pendulum-v1"],
+            ["soft_dqn needs discrete actions", "Try: softq train sql"],
+        ),
+        (
+            ["train", "sql", "--env", "Pendulum-v1", "--algo.particles", "1"],
+            ["--algo.particles must be 4 or more", "found 1"],
+        ),
+        (
+            ["train", "sql", "--env", "Pendulum-v1", "--algo.alpha", "0"],
+            ["--algo.alpha must be more than zero; found 0", "--algo.alpha 0.01"],
+        ),
+        (
+            ["train", "sql", "--env", "Pendulum-v1", "--algo.alpha", "-1"],
+            ["--algo.alpha must be more than zero; found -1"],
+        ),
+        ([*TRAIN, "--init-from", "nowhere"], ["nowhere is no run"]),
         ([*TRAIN, "--steps", "0"], ["--steps must be more than zero; found 0"]),
         ([*TRAIN, "--steps", "-5"], ["--steps must be more than zero; found -5"]),
         ([*TRAIN, "--num-envs", "0"], ["--num-envs must be more than zero; found 0"]),

@@ -17,7 +17,7 @@ from softq.figures import composition
 from softq.types import SoftqError, Spec
 
 OPTIONS: dict[str, Any] = {
-    "steps": 40, "batch_size": 8, "learning_starts": 20, "eval_every": 0,
+    "steps": 40, "batch_size": 8, "learning_starts": 20, "eval_every": 40, "eval_episodes": 1,
 }  # fmt: skip
 SMALL = {"hidden": (8, 8), "particles": 4, "value_samples": 4, "alpha": 0.5}
 
@@ -48,6 +48,12 @@ def test_the_composed_q_is_the_sum_or_the_mean(
         made.value(obs, action), weight * sum(parts), rtol=1e-4, atol=1e-5
     )
     assert made(obs[0]).shape == (2,)
+
+
+def test_an_evaluation_says_how_well_the_sampler_draws(runs: list[Path]) -> None:
+    record = json.loads((runs[0] / "evals.jsonl").read_text().splitlines()[-1])
+    assert set(record["sampler"]) == {"total_variation", "kl"}
+    assert 0.0 < record["sampler"]["total_variation"] < 1.0
 
 
 @pytest.mark.parametrize("beside", [0, 2])

@@ -106,12 +106,16 @@ def spec_of(env: gymnasium.Env) -> Spec:
     return Spec(shape, dtype, low, high)
 
 
+# What to type instead, where the actions are of the other kind.
+TWINS = {"sql": "soft_dqn", "soft_dqn": "sql"}
+
+
 def check(spec: Spec, algorithm: str, actions: str, name: str) -> None:
     """Raises SoftqError unless the algorithm can act in the environment."""
     if spec.actions == actions:
         return
     found = f"Discrete({spec.num_actions})" if spec.num_actions else f"Box{spec.low}"
-    other = "sac_discrete" if spec.num_actions else "sac"
+    other = TWINS.get(algorithm, "sac_discrete" if spec.num_actions else "sac")
     raise SoftqError(
         f"{algorithm} needs {actions} actions; {name} has {found}. "
         f"Try: softq train {other} --env {name}"

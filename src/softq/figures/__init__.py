@@ -8,7 +8,7 @@ FIGURES = {
     "maze": "two routes through a maze, and what is left when one is walled up",
     "composition": "two policies added, without their environment",
     "finetune": "a soft policy as a start: a boat in open water, then in canals",
-    "multigoal": "four goals: soft Q-learning finds all of them, SAC and DDPG one",
+    "multigoal": "four goals: who keeps going to all of them",
     "multimodal-q": "one Gaussian, or all of exp(Q/α)",
     "theorem-cql": "how often CQL's bounds hold over resampled datasets",
 }

@@ -34,7 +34,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "ddpg": SHARED,
 }
 NAMES = {"sql": "soft Q-learning", "sac": "SAC", "ddpg": "DDPG",
-         "langevin": "Langevin steps on its Q"}  # fmt: skip
+         "langevin": "Langevin on its Q"}  # fmt: skip
 COLORS = {"sql": draw.SECOND, "sac": draw.ACCENT, "ddpg": "#e0a030"}
 
 

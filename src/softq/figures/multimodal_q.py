@@ -36,7 +36,7 @@ def make(out: Path, updates: int = UPDATES) -> dict[str, Any]:
     density /= np.trapezoid(density, line)
     samples = {
         "Gaussian policy (SAC)": gaussian(energy, 1, ALPHA, 0, DRAWS),
-        "sampling network (SQL)": amortised(energy, 1, ALPHA, 0, updates, DRAWS),
+        "sampling network (SQL)": amortised(energy, 1, ALPHA, 1, updates, DRAWS)[0],
     }
     figure, axes = plt.subplots(
         1, 2, figsize=(11, 4), layout="constrained", sharex=True

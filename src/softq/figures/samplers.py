@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from softq import nets
 from softq.algos import sql
 from softq.ops import tanh_normal, threefry
 from softq.ops.langevin import mala
@@ -22,30 +23,42 @@ STATES = 32  # copies of the one state in a batch
 
 
 def amortised(
-    energy: Energy, dim: int, alpha: float, seed: int, updates: int, draws: int,
+    energy: Energy, dim: int, alpha: float, seeds: int, updates: int, draws: int,
     *, single: bool = False,
 ) -> Array:  # fmt: skip
-    """A sampling network trained by Stein directions; its step decays to nothing."""
+    """Sampling networks trained by Stein directions; their step decays to nothing.
+
+    Actions (seeds, draws, d); all seeds train in one program.
+    """
     cfg = cast_knobs(sql.Config(alpha=alpha, particles=32, single_bandwidth=single))
     spec = Spec((1,), "float32", (-1.0,) * dim, (1.0,) * dim)
-    sampler = sql.init(jax.random.key(seed), spec, cfg).sampler
+    rates = jnp.linspace(1e-3, 0.0, updates)
 
     def level(obs: Array, action: Float[Array, "n k d"]) -> Float[Array, "n k"]:
         return jax.vmap(energy)(action)
 
-    def step(carry: Any, inputs: Any) -> Any:
-        key, rate = inputs
-        net, moments, _ = descend(
-            sql.sampler_loss, *carry, rate, level, jnp.zeros((STATES, 1)), key, cfg
-        )
-        return (net, moments), None
+    def fit(root: Key) -> nets.Net:
+        init_key, key = jax.random.split(root)
 
-    keys = jax.random.split(threefry.key(100 + seed), updates)
-    rates = jnp.linspace(1e-3, 0.0, updates)
-    train = jax.jit(lambda c: jax.lax.scan(step, c, (keys, rates))[0])
-    net, _ = train((sampler, adam(sampler)))
-    noise = jax.random.normal(threefry.key(seed), (1, draws, dim))
-    return jnp.tanh(jax.jit(sql.particles)(net, jnp.zeros((1, 1)), noise)[0])
+        def step(carry: Any, inputs: Any) -> Any:
+            key, rate = inputs
+            net, moments, _ = descend(
+                sql.sampler_loss, *carry, rate, level, jnp.zeros((STATES, 1)), key, cfg
+            )
+            return (net, moments), None
+
+        net = sql.init(init_key, spec, cfg).sampler
+        keys = jax.random.split(key, updates)
+        return jax.lax.scan(step, (net, adam(net)), (keys, rates))[0][0]
+
+    def drawn(pair: tuple[Key, nets.Net]) -> Array:
+        key, net = pair
+        noise = jax.random.normal(key, (1, draws, dim))
+        return jnp.tanh(sql.particles(net, jnp.zeros((1, 1)), noise)[0])
+
+    roots = jax.random.split(threefry.key(0), seeds)
+    fitted = jax.jit(jax.vmap(fit))(roots)
+    return jax.jit(lambda pairs: jax.lax.map(drawn, pairs))((roots, fitted))
 
 
 def chains(
