@@ -17,7 +17,8 @@ from softq.figures import composition
 from softq.types import SoftqError, Spec
 
 OPTIONS: dict[str, Any] = {
-    "steps": 40, "batch_size": 8, "learning_starts": 20, "eval_every": 40, "eval_episodes": 1,
+    "steps": 40, "batch_size": 8, "learning_starts": 20, "eval_every": 40,
+    "eval_episodes": 1,
 }  # fmt: skip
 SMALL = {"hidden": (8, 8), "particles": 4, "value_samples": 4, "alpha": 0.5}
 

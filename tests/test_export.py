@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from softq import cli, export
-from softq.algos import sac, sac_discrete
+from softq.algos import sac, sac_discrete, sql
 from softq.data import normalize
 from softq.policy import Policy
 from softq.types import SoftqError, Spec
@@ -47,6 +47,7 @@ POLICIES: dict[str, Callable[[], Policy]] = {
     "labels": lambda: fresh(sac_discrete, LABELS),
     "labels normalised": lambda: fresh(sac_discrete, LABELS, stats_of((5,))),
     "images": lambda: fresh(sac_discrete, IMAGES),
+    "best of several": lambda: fresh(sql, BOX),
 }
 
 

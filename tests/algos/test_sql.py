@@ -160,7 +160,7 @@ def test_an_untrained_sampler_covers_the_box() -> None:
 def test_a_greedy_action_is_the_best_of_the_same_draws() -> None:
     state, data = start(2), batch(2)
     action = np.float64(sql.act(KEY, state, data.obs, config(), False))
-    noise = jax.random.normal(jax.random.key(0), (sql.GREEDY, 2))
+    noise = jax.random.normal(jax.random.key(0), (sql.BEST_OF, 2))
     for obs, chosen in zip(data.obs, action, strict=True):
         u = jnp.stack([particle(state.sampler, obs, x) for x in noise])
         all_ = np.tanh(np.float64(u))

@@ -48,7 +48,7 @@ WIDTH = 0.5  # of a proposal around a particle, in u
 # Q(s, ·) of several actions in each state.
 Energy = Callable[[Observation, Float[Array, "n k d"]], Float[Array, "n k"]]
 WATCHED = 16  # states of a batch whose particles' Stein discrepancy is logged
-GREEDY = 16  # samples of which the greedy action is the best
+BEST_OF = 16  # samples of which the greedy action is the best
 # Of the grid on which a sampler is held against its density: cells a side in one and
 # two dimensions, parts of a cell's side, and samples.
 CELLS, PARTS, DRAWS = {1: 64, 2: 16}, 4, 16_384
@@ -179,7 +179,7 @@ def sampler_loss(
     noise = jax.random.normal(key, (2, len(obs), half, _dim(sampler)))
     fixed = jax.lax.stop_gradient(particles(sampler, obs, noise[0]))
     updated = particles(sampler, obs, noise[1])
-    score = jax.grad(lambda u: jnp.sum(log_density(energy, obs, u, cfg)))(fixed)
+    score = jax.grad(lambda u: jnp.sum(log_p(energy, obs, u, cfg)))(fixed)
     still = jax.lax.stop_gradient(updated)
     h = jax.vmap(svgd.median_bandwidth)(fixed, still)
     scales = (1.0,) if cfg.single_bandwidth else svgd.SCALES
@@ -191,7 +191,7 @@ def sampler_loss(
     return loss, {"stein_discrepancy": misfit}
 
 
-def log_density(
+def log_p(
     energy: Energy, obs: Observation, u: Float[Array, "n k d"], cfg: Config
 ) -> Float[Array, "n k"]:
     """log p(u|s) of actions tanh(u) of density exp(Q/α)/Z, up to a constant of s."""
@@ -214,12 +214,19 @@ def q_values(
 
 
 def act(key: Key, state: State, obs: Observation, cfg: Config, explore: bool) -> Action:
-    """Actions (n, d) for observations (n, …): a sample each, or the best of GREEDY."""
+    """Actions (n, d) for observations (n, …): a sample each, or the best of BEST_OF."""
     if explore:
         return draw(key, state, obs, cfg, 1)[:, 0]
     # The same draws for every observation, whatever its neighbours.
-    alone = partial(draw, jax.random.key(0), state, cfg=cfg, k=GREEDY)
-    action = jax.vmap(lambda o: alone(o[None])[0])(obs)
+    if cfg.acting == "sampler":
+        with jax.ensure_compile_time_eval():  # numbers, to whoever exports this
+            shape = BEST_OF, _dim(state.sampler)
+            noise = jax.random.normal(jax.random.key(0), shape)
+        noise = jnp.broadcast_to(noise[None], (obs.shape[0], *shape))
+        action = jnp.tanh(particles(state.sampler, obs, noise))
+    else:
+        alone = partial(draw, jax.random.key(0), state, cfg=cfg, k=BEST_OF)
+        action = jax.vmap(lambda o: alone(o[None])[0])(obs)
     best = jnp.argmax(q_values(state.critic, obs, action), axis=-1)
     return jnp.take_along_axis(action, best[:, None, None], axis=1)[:, 0]
 
@@ -238,7 +245,7 @@ def draw(
     def chain(key: Key, start: Float[Array, " d"], obs: Observation) -> Array:
         def level(u: Float[Array, " d"]) -> Scalar:
             energy = partial(q_values, state.critic)
-            return log_density(energy, obs[None], u[None, None], cfg)[0, 0]
+            return log_p(energy, obs[None], u[None, None], cfg)[0, 0]
 
         u = jnp.arctanh(start * proposals.EDGE)
         return mala(key, level, u, cfg.langevin_steps, cfg.langevin_size)[0]
