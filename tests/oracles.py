@@ -125,11 +125,13 @@ def mlp(x: np.ndarray, layers: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.nd
 def convolve(
     image: np.ndarray, weight: np.ndarray, bias: np.ndarray, stride: int
 ) -> np.ndarray:
-    """(h, w, i) with (k, k, i, o): a window at a time, no padding, no flip."""
+    """(h, w, i) with (k, k, i, o): a window at a time, until every pixel is seen."""
     image, weight = np.asarray(image, np.float64), np.asarray(weight, np.float64)
     size = weight.shape[0]
-    height = (image.shape[0] - size) // stride + 1
-    width = (image.shape[1] - size) // stride + 1
+    height, width = (-(-(side - size) // stride) + 1 for side in image.shape[:2])
+    missing = [(n - 1) * stride + size - side for n, side in
+               zip((height, width), image.shape[:2], strict=True)]  # fmt: skip
+    image = np.pad(image, [(0, missing[0]), (0, missing[1]), (0, 0)])
     out = np.zeros((height, width, weight.shape[-1]))
     for row in range(height):
         for column in range(width):

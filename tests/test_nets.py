@@ -173,8 +173,8 @@ def test_bytes_are_divided_by_255() -> None:
     ("shape", "kernels", "features"),
     [
         ((84, 84, 4), [8, 4], 9 * 9 * 32),
-        ((40, 40, 1), [8, 4], 3 * 3 * 32),
-        ((39, 84, 1), [3, 3], 9 * 20 * 32),
+        ((40, 40, 1), [8, 4], 4 * 4 * 32),
+        ((39, 84, 1), [3, 3], 9 * 21 * 32),
         ((7, 7, 1), [3, 3], 32),
     ],
 )
@@ -233,3 +233,16 @@ def test_each_reaches_every_members_gradient_separately() -> None:
 
     bias = jax.jit(jax.grad(second))(stack).mlp.layers[-1].bias
     np.testing.assert_allclose(bias, np.outer([0.0, 5.0, 0.0], np.ones(6)))
+
+
+@pytest.mark.parametrize("side", [9, 10, 11, 12])
+def test_no_pixel_is_unseen(side: int) -> None:
+    """Each pixel of an image, and each alone, changes what the network says."""
+    net = made(lambda key: nets.Net(key, (side, side, 1), 1, (4,)))
+    net = jax.tree.map(jnp.abs, net)  # so that no ReLU stays shut
+
+    def level(image: jax.Array) -> jax.Array:
+        return net.mlp(nets._features(net.convs, image))[0]
+
+    slopes = jax.grad(level)(jnp.ones((side, side, 1)))
+    assert (np.asarray(slopes) > 0).all()

@@ -39,7 +39,10 @@ class Linear(eqx.Module):
 
 
 class Conv(eqx.Module):
-    """A strided 2-D convolution over (height, width, channels), no padding."""
+    """A strided 2-D convolution over (height, width, channels).
+
+    Padded with zeros below and to the right where strides would leave pixels unseen.
+    """
 
     weight: Float[Array, "k k i o"]
     bias: Float[Array, " o"]
@@ -51,11 +54,13 @@ class Conv(eqx.Module):
         self.stride = stride
 
     def __call__(self, x: Float[Array, "h w i"]) -> Float[Array, "h2 w2 o"]:
+        size = self.weight.shape[0]
+        rest = [(0, (size - side) % self.stride) for side in x.shape[:2]]
         y = jax.lax.conv_general_dilated(
             x[None],
             self.weight,
             (self.stride, self.stride),
-            "VALID",
+            rest,
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )[0]
         return y + self.bias[None, None]
