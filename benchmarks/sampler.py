@@ -34,14 +34,15 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--alphas", type=float, nargs="+", default=(0.5, 1.0, 2.0))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--updates", type=int, default=20_000)
     parser.add_argument("--draws", type=int, default=1_000_000)
     args = parser.parse_args()
     if args.quick:
-        args.seeds, args.updates, args.draws = 1, 50, 10_000
+        args.seeds, args.updates, args.draws = 2, 50, 10_000
     rows = []
-    for alpha in (1.0, 0.5, 2.0):
+    for alpha in args.alphas:
         for name in SAMPLERS:
             begin = time.perf_counter()
             found = [measured(action, alpha) for action in drawn(name, alpha, args)]
