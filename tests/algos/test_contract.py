@@ -37,13 +37,18 @@ OTHER = {
     "hidden": (8,),
     "particles": 8,
     "value_samples": 4,
+    "langevin_steps": 3,
 }
 
 # Knobs of how it acts, which no update reads.
-ACTING = ("noise",)
+ACTING = ("noise", "langevin_size")
 
 # What a field needs beside it to matter at all.
-BESIDE = {"alpha_updates": {"first_alpha": 0.9}}
+BESIDE = {
+    "alpha_updates": {"first_alpha": 0.9},
+    "langevin_steps": {"acting": "langevin"},
+    "langevin_size": {"acting": "langevin"},
+}
 
 
 def every(*cases):
