@@ -74,6 +74,10 @@ IMPL = define_prng_impl(
 )  # fmt: skip
 
 
+# With JAX 0.12 XLA takes minutes over the rounds written out; with 0.10 a moment.
+FAST = jax.__version_info__ < (0, 11)
+
+
 def key(seed: int) -> Key:
     """The key of a seed, as `jax.random.key` makes it; scalars of any size."""
-    return jax.random.key(seed, impl=IMPL)
+    return jax.random.key(seed, impl=IMPL) if FAST else jax.random.key(seed)
