@@ -25,7 +25,7 @@ from softq.algos import sql
 from softq.ops import threefry
 from softq.ops.step import adam, descend
 from softq.policy import Policy, choose_step, template
-from softq.types import SoftqError, Spec, cast_knobs
+from softq.types import Key, SoftqError, Spec, cast_knobs
 
 BATCH = 128
 
@@ -86,23 +86,36 @@ def combine(
 def fit(
     state: sql.State, observations: jax.Array, cfg: sql.Config, updates: int, seed: int
 ) -> sql.State:
-    """Trains the sampler alone, by Stein directions on the composed Q."""
-    energy, knobs = partial(sql.q_values, state.critic), cast_knobs(cfg)
+    """Trains the sampler alone, on the composed Q."""
+
+    def train(state: sql.State, key: Key) -> nets.Net:
+        energy = partial(sql.q_values, state.critic)
+        return fit_sampler(
+            key, state.sampler, energy, observations, cast_knobs(cfg), updates, BATCH
+        )
+
+    sampler = jax.jit(train)(state, threefry.key(seed + 1))
+    return state._replace(sampler=sampler, sampler_moments=adam(sampler))
+
+
+def fit_sampler(
+    key: Key, sampler: nets.Net, energy: sql.Energy, observations: jax.Array,
+    cfg: sql.Config, updates: int, batch: int,
+) -> nets.Net:  # fmt: skip
+    """A sampler after Stein directions of an energy; the step decays to nothing."""
 
     def step(carry: Any, inputs: Any) -> Any:
         key, rate = inputs
         batch_key, key = jax.random.split(key)
-        chosen = jax.random.randint(batch_key, (BATCH,), 0, len(observations))
+        chosen = jax.random.randint(batch_key, (batch,), 0, len(observations))
         net, moments, _ = descend(
-            sql.sampler_loss, *carry, rate, energy, observations[chosen], key, knobs
+            sql.sampler_loss, *carry, rate, energy, observations[chosen], key, cfg
         )
         return (net, moments), None
 
-    keys = jax.random.split(threefry.key(seed + 1), updates)
+    keys = jax.random.split(key, updates)
     rates = jnp.linspace(1e-3, 0.0, updates)
-    train = jax.jit(lambda carry: jax.lax.scan(step, carry, (keys, rates))[0])
-    sampler, moments = train((state.sampler, state.sampler_moments))
-    return state._replace(sampler=sampler, sampler_moments=moments)
+    return jax.lax.scan(step, (sampler, adam(sampler)), (keys, rates))[0][0]
 
 
 def _read(run: Path) -> tuple[plan.Plan, Spec, Any]:

@@ -10,7 +10,7 @@ import oracles
 import pytest
 
 from softq.algos import sql
-from softq.ops import svgd, tanh_normal
+from softq.ops import cells, svgd, tanh_normal
 from softq.types import Batch, SoftqError, Spec, cast_knobs
 
 N = 6
@@ -223,7 +223,7 @@ def test_the_quality_is_measured_against_the_density_on_cells(dim: int) -> None:
     obs = data.obs[:2]
     found = sql.quality(KEY, state, obs, cfg)
     action = np.float64(sql.draw(KEY, state, obs, cfg, sql.DRAWS))
-    side = sql.CELLS[dim]
+    side = cells.SIDES[dim]
     fine = (np.arange(side * 4) + 0.5) / (side * 4) * 2 - 1
     nodes = np.stack(np.meshgrid(*[fine] * dim, indexing="ij"), -1).reshape(-1, dim)
     edges = [np.linspace(-1, 1, side + 1)] * dim

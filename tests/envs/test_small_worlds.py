@@ -8,6 +8,7 @@ import pytest
 
 from softq.envs import quadruped, rower
 from softq.envs.catch import FALL, Catch
+from softq.envs.line import along
 from softq.envs.reach import Reach
 from softq.envs.rower import CANALS, Rower, State
 
@@ -92,7 +93,7 @@ def test_progress_is_the_place_on_the_line_that_is_nearest(name: str) -> None:
         distance = np.linalg.norm(points - point, axis=1)
         near = at[distance <= distance.min() + 1e-3]
         for found in (env.along(jnp.asarray(point, jnp.float32)),
-                      quadruped.along(line, point)):  # fmt: skip
+                      along(line, point)):  # fmt: skip
             assert abs(near - float(found)).min() < 0.05
 
 
@@ -146,7 +147,7 @@ def test_the_quadruped_is_paid_for_its_way(maze: str) -> None:
         obs, reward, _, _, info = env.step(action)
         if maze:
             line = np.array(quadruped.MAZES[maze.lower()].line)
-            way = quadruped.along(line, obs[:2]) - quadruped.along(line, before)
+            way = along(line, obs[:2]) - along(line, before)
         else:
             way = 0.05 * np.hypot(info["x_velocity"], info["y_velocity"])
         expected = way / 0.05 + 0.05 - 0.005 * (action**2).sum()

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from softq import nets
-from softq.ops import proposals, soft, svgd, tanh_normal, td
+from softq.ops import cells, proposals, soft, svgd, tanh_normal, td
 from softq.ops.langevin import mala
 from softq.ops.step import Moments, adam, descend, follow
 from softq.types import (
@@ -49,9 +49,7 @@ WIDTH = 0.5  # of a proposal around a particle, in u
 Energy = Callable[[Observation, Float[Array, "n k d"]], Float[Array, "n k"]]
 WATCHED = 16  # states of a batch whose particles' Stein discrepancy is logged
 BEST_OF = 16  # samples of which the greedy action is the best
-# Of the grid on which a sampler is held against its density: cells a side in one and
-# two dimensions, parts of a cell's side, and samples.
-CELLS, PARTS, DRAWS = {1: 64, 2: 16}, 4, 16_384
+DRAWS = 16_384  # samples that are held against the density
 
 
 @config
@@ -257,35 +255,17 @@ def draw(
 def quality(key: Key, state: State, obs: Observation, cfg: Config) -> Info:
     """How far the actions drawn are from exp(Q/α)/Z, on average over observations.
 
-    In one and two dimensions: total variation and KL(drawn ‖ exact) over cells.
+    Total variation and KL(drawn ‖ exact), in one and two dimensions.
     """
     dim = _dim(state.sampler)
-    if dim not in CELLS:
+    if dim not in cells.SIDES:
         return {}
-    side = CELLS[dim]
-    line = (jnp.arange(side * PARTS, dtype=jnp.float32) + 0.5) / (side * PARTS) * 2 - 1
-    grid = jnp.stack(jnp.meshgrid(*[line] * dim, indexing="ij"), -1).reshape(-1, dim)
-
-    action = draw(key, state, obs, cfg, DRAWS)
+    grid = cells.middles(dim)
     every = jnp.broadcast_to(grid[None], (len(obs), *grid.shape))
-    p = jax.nn.softmax(q_values(state.critic, obs, every) / cfg.alpha, axis=-1)
-
-    def count(action: Float[Array, "k d"], mass: Float[Array, " k"]) -> Array:
-        return jnp.zeros(side**dim).at[_cell(action, side)].add(mass)
-
-    exact = jax.vmap(count)(every, p)
-    drawn = jax.vmap(count)(action, jnp.full(action.shape[:2], 1.0 / DRAWS))
-    ratio = jnp.log(jnp.maximum(drawn, 1e-30) / jnp.maximum(exact, 1e-30))
-    return {
-        "total_variation": jnp.mean(jnp.sum(jnp.abs(drawn - exact), axis=-1)) / 2,
-        "kl": jnp.mean(jnp.sum(drawn * ratio, axis=-1)),
-    }
-
-
-def _cell(action: Float[Array, "k d"], side: int) -> Int[Array, " k"]:
-    """Which of the box's side^d cells each action lies in."""
-    along = jnp.clip(((action + 1) / 2 * side).astype(jnp.int32), 0, side - 1)
-    return along @ (side ** jnp.arange(action.shape[-1]))
+    density = jax.nn.softmax(q_values(state.critic, obs, every) / cfg.alpha, axis=-1)
+    action = draw(key, state, obs, cfg, DRAWS)
+    variation, kl = jax.vmap(cells.misfit)(action, density)
+    return {"total_variation": jnp.mean(variation), "kl": jnp.mean(kl)}
 
 
 def value(

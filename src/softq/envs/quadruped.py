@@ -14,6 +14,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from gymnasium.envs.mujoco import ant_v5
 
+from softq.envs.line import along
+
 ALIVE, EFFORT = 0.05, 0.005
 HEIGHT, THICK = 1.0, 0.25  # of a wall (half of each), metres
 
@@ -66,20 +68,9 @@ class Quadruped(ant_v5.AntEnv):
             speed = float(np.hypot(info["x_velocity"], info["y_velocity"]))
         else:
             gone = along(self.line, self.data.qpos[:2]) - along(self.line, before)
-            speed = gone / self.dt
+            speed = float(gone) / self.dt
         effort = EFFORT * float(np.square(action).sum())
         return obs, speed + ALIVE - effort, terminated, truncated, info
-
-
-def along(line: np.ndarray, point: np.ndarray) -> float:
-    """Metres along a line of straight parts to the place of it that is nearest."""
-    starts, parts = line[:-1], np.diff(line, axis=0)
-    sizes = np.linalg.norm(parts, axis=1)
-    at = ((point - starts) * parts).sum(1) / sizes
-    at = np.clip(at, 0.0, sizes)
-    nearest = starts + parts * (at / sizes)[:, None]
-    best = int(np.linalg.norm(point - nearest, axis=1).argmin())
-    return float(sizes[:best].sum() + at[best])
 
 
 def _model(walls: tuple[tuple[float, float, float, float], ...]) -> str:

@@ -8,7 +8,6 @@ random moves nor a constant one lead anywhere. Units: metres and metres a step.
 """
 
 import dataclasses
-import itertools
 from typing import Literal, NamedTuple
 
 import jax
@@ -17,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from softq.envs.jax_env import Frame, canvas, disc, finish, paint, rod
+from softq.envs.line import along
 from softq.types import Key, Scalar, Spec
 
 KEEP = 0.8  # of the velocity, from step to step
@@ -103,17 +103,7 @@ class Rower:
 
     def along(self, point: Float[Array, "2"]) -> Scalar:
         """Metres along the canal's line to the place of it that is nearest."""
-        far, best = jnp.float32(np.inf), jnp.float32(0.0)
-        before = 0.0
-        for a, b in itertools.pairwise(np.array(CANALS[self.canal].line, np.float32)):
-            size = float(np.linalg.norm(b - a))
-            way = jnp.asarray((b - a) / size)
-            at = jnp.clip(jnp.dot(point - jnp.asarray(a), way), 0.0, size)
-            distance = _length(point - jnp.asarray(a) - at * way)
-            best = jnp.where(distance < far, before + at, best)
-            far = jnp.minimum(far, distance)
-            before += size
-        return best
+        return along(np.array(CANALS[self.canal].line), point)
 
     def _afloat(self, point: Float[Array, "2"]) -> Bool[Array, ""]:
         if self.canal == "open":

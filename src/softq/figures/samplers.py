@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from softq import nets
 from softq.algos import sql
+from softq.compose import fit_sampler
 from softq.ops import tanh_normal, threefry
 from softq.ops.langevin import mala
 from softq.ops.step import adam, descend
@@ -32,24 +33,14 @@ def amortised(
     """
     cfg = cast_knobs(sql.Config(alpha=alpha, particles=32, single_bandwidth=single))
     spec = Spec((1,), "float32", (-1.0,) * dim, (1.0,) * dim)
-    rates = jnp.linspace(1e-3, 0.0, updates)
 
     def level(obs: Array, action: Float[Array, "n k d"]) -> Float[Array, "n k"]:
         return jax.vmap(energy)(action)
 
     def fit(root: Key) -> nets.Net:
         init_key, key = jax.random.split(root)
-
-        def step(carry: Any, inputs: Any) -> Any:
-            key, rate = inputs
-            net, moments, _ = descend(
-                sql.sampler_loss, *carry, rate, level, jnp.zeros((STATES, 1)), key, cfg
-            )
-            return (net, moments), None
-
-        net = sql.init(init_key, spec, cfg).sampler
-        keys = jax.random.split(key, updates)
-        return jax.lax.scan(step, (net, adam(net)), (keys, rates))[0][0]
+        net, obs = sql.init(init_key, spec, cfg).sampler, jnp.zeros((1, 1))
+        return fit_sampler(key, net, level, obs, cfg, updates, STATES)
 
     def drawn(pair: tuple[Key, nets.Net]) -> Array:
         key, net = pair

@@ -121,9 +121,8 @@ def soft_policy_iteration(
 
     Newton's method on the soft Bellman equation: a handful of policies where value
     iteration needs N · log(1/tol) sweeps. Starts from `policy`, else the prior, else
-    the uniform one. On a large table passes over its blocks go before each policy,
-    for as long as they cost less than its evaluation. Arguments, errors and
-    certificate as in `soft_value_iteration`.
+    the uniform one. On a large table cheap passes over its blocks go before each
+    policy. Arguments, errors and certificate as in `soft_value_iteration`.
     """
     check_alpha(alpha)
     table, steps, a = on_device(mdp, prior), horizon(mdp), _temperature(alpha)
