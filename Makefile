@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # The newest constraints file not newer than this Python.
 MINOR := $(shell $(PYTHON) -c 'import sys; print(min(max(sys.version_info[1], 11), 12))')
 CONSTRAINTS := constraints/py3$(MINOR).txt
-EXTRAS := mujoco,plot,video,onnx,tensorboard,test,lint
+EXTRAS := mujoco,plot,video,onnx,tensorboard,offline,test,lint
 
 .PHONY: demo test lint bench clean
 
@@ -26,10 +26,11 @@ lint: $(VENV)/ready
 	.venv-$*/bin/pip install -q -r benchmarks/requirements-$*.txt
 	touch $@
 
-bench: $(VENV)/ready .venv-peers/ready .venv-tables/ready
+bench: $(VENV)/ready .venv-peers/ready .venv-tables/ready .venv-offline/ready
 	$(BIN)/python benchmarks/online.py --peers .venv-peers/bin/python
 	$(BIN)/python benchmarks/sql.py --peers .venv-peers/bin/python
 	$(BIN)/python benchmarks/tabular.py --peers .venv-tables/bin/python
+	$(BIN)/python benchmarks/offline.py --peers .venv-offline/bin/python
 
 $(VENV)/ready: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
@@ -38,4 +39,4 @@ $(VENV)/ready: pyproject.toml $(CONSTRAINTS)
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-peers .venv-tables
+	rm -rf $(VENV) .venv-peers .venv-tables .venv-offline

@@ -1,84 +1,173 @@
 """What the command line does, as functions: train, resume, load, evaluate."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 
-from softq import checkpoint, plan
+from softq import checkpoint, limits, plan
+from softq.data import offline
 from softq.drive import Driver, OnProgress, Run
 from softq.envs import check, make, spec_of
 from softq.envs.host import EnvLike
 from softq.evaluate import Result, judge
-from softq.plan import Plan
+from softq.plan import Data, Plan
 from softq.policy import Policy, learned, load, template
-from softq.source import source_of
-from softq.types import SoftqError
+from softq.source import Source, source_of
+from softq.types import SoftqError, Spec
 
 __all__ = ["Policy", "Result", "Run", "evaluate", "load", "resume", "train"]
 
 
 def train(
     algorithm: str,
-    env: EnvLike,
+    env: EnvLike | None = None,
     *,
+    data: str | Path | Mapping[str, Any] | Data | None = None,
+    eval_env: EnvLike | None = None,
+    finetune_env: EnvLike | None = None,
     out: str | Path | None = None,
     on_progress: OnProgress | None = None,
     **options: Any,
 ) -> Run:
     """Trains an agent; with `out` the run is written there and can be resumed.
 
-    `env` is a Gymnasium id, an environment or a function that makes one. Options are
-    those of `softq train`, with underscores; `algo` is a dict of the algorithm's own
-    or its Config. `on_progress` sees every step's Progress and stops the run by
-    returning True. Raises SoftqError for anything that cannot be meant.
+    `env` is a Gymnasium id, an environment or a function that makes one. Instead of it
+    `data` may be a file or a dict of arrays: steps are then updates, evaluated in
+    `eval_env` (default: the file's own), and `finetune_env` goes on from there for
+    `finetune_steps`. Options are those of `softq train`, with underscores; `algo` is a
+    dict of the algorithm's own or its Config, `sweep` a dict of knobs and their values.
+    `on_progress` sees every step's Progress and stops the run by returning True.
+    Raises SoftqError for anything that cannot be meant.
     """
     name = plan.algorithm(algorithm)
-    made = plan.build(name, env_name(env), dict(options))
-    return start(made, env, None if out is None else Path(out), on_progress)
+    where = eval_env if eval_env is not None else finetune_env
+    options = dict(options)
+    if data is not None:
+        if env is not None:
+            raise SoftqError(
+                "give env or data, not both; data are evaluated in eval_env"
+            )
+        options["data"] = data if isinstance(data, Data) else Data(data_name(data))
+        where = where if where is not None else home(data)
+        if finetune_env is not None:
+            options["finetune_env"] = env_name(finetune_env)
+    elif where is not None or options.get("finetune_steps"):
+        raise SoftqError("eval_env, finetune_env and finetune_steps go with data")
+    elif env is None:
+        raise SoftqError("train on what? Give env, or data")
+    else:
+        where = env
+    made = plan.build(name, "" if where is None else env_name(where), options)
+    given = data if isinstance(data, Mapping) else None
+    folder = None if out is None else Path(out)
+    return start(made, where, folder, on_progress, given, finetune_env)
 
 
 def start(
-    made: Plan, env: EnvLike, out: Path | None, on_progress: OnProgress | None = None
+    made: Plan,
+    env: EnvLike | None,
+    out: Path | None,
+    on_progress: OnProgress | None = None,
+    data: Mapping[str, Any] | None = None,
+    finetune_env: EnvLike | None = None,
 ) -> Run:
     """Trains as planned, from the beginning."""
-    plan.check(made)
+    limits.check(made)
     if out is not None and out.exists():
         raise SoftqError(f"{out} exists. Try: softq resume {out}, or another --out")
-    source = source_of(made, env)
+    source = _source(made, env, data, finetune_env)
     try:
-        check(source.spec, made.algorithm, made.module.ACTIONS, made.env)
-        plan.check_memory(made, source.spec)
+        where = ("--env", made.env) if made.data is None else ("--data", made.data.path)
+        check(source.spec, made.algorithm, made.module.ACTIONS, where[1], where[0])
+        limits.check_memory(made, source.spec)
         given = None if made.init_from is None else learned(made, source.spec)
         if out is not None:
             plan.create(out)
-            plan.write(out, made, source.spec, source.replayable)
+            plan.write(out, made, source.spec, source.about)
         driver = Driver(made, env, source, out, on_progress)
         return driver.drive(source.start(given), 0)
     finally:
         source.close()
 
 
+def _source(
+    made: Plan,
+    env: EnvLike | None,
+    data: Mapping[str, Any] | None,
+    finetune_env: EnvLike | None,
+) -> Source:
+    """What the run learns from; data read, and what had to be done to them said."""
+    if made.data is None:
+        return source_of(made, env)
+    spec = None if env is None else _spec(env)
+    read = offline.read(
+        made.data.path if data is None else data, spec=spec,
+        env_name=made.env or "the environment", reward_scale=made.data.reward_scale,
+        reward_shift=made.data.reward_shift, strict=made.data.strict,
+    )  # fmt: skip
+    for told in read.about.warnings:
+        print(f"{made.data.path}: {told}")
+    return source_of(made, finetune_env or made.finetune_env, read)
+
+
+def _spec(env: EnvLike) -> Spec:
+    made = make(env)
+    try:
+        return spec_of(made)
+    finally:
+        if made is not env:
+            made.close()
+
+
+def data_name(data: str | Path | Mapping[str, Any]) -> str:
+    """A path, or what to call arrays that have none."""
+    return "python:arrays" if isinstance(data, Mapping) else str(data)
+
+
+def home(data: str | Path | Mapping[str, Any] | Data) -> str | None:
+    """The environment that a file says it is of, if it can be made here."""
+    given = data.path if isinstance(data, Data) else data
+    env_id = offline.source(given).env_id
+    if env_id is None:
+        return None
+    try:
+        make(env_id).close()
+    except SoftqError as error:
+        print(f"no evaluation, for the data are of {env_id}: {error}. Try: --eval-env")
+        return None
+    return env_id
+
+
 def resume(
-    run: str | Path, env: EnvLike | None = None, on_progress: OnProgress | None = None
+    run: str | Path,
+    env: EnvLike | None = None,
+    on_progress: OnProgress | None = None,
+    *,
+    data: Mapping[str, Any] | None = None,
+    finetune_env: EnvLike | None = None,
 ) -> Run:
     """Continues a run from its newest valid checkpoint, as if it had never stopped.
 
-    `env` is needed where the run was given an environment or a function, not an id.
+    `env`, `data` and `finetune_env` are needed where the run was given objects, not
+    names.
     """
     path = Path(run)
-    made, spec, _ = plan.read(path)
-    if env is None and made.env.startswith("python:"):
-        raise SoftqError(
-            f"{path} was trained on {made.env}. Try: softq.resume(…, env=…)"
-        )
-    wanted = made.env if env is None else env
-    source = source_of(made, wanted)
-    try:
-        if source.spec != spec:
+    made, spec, written = plan.read(path)
+    data_path = "" if made.data is None else made.data.path
+    for name, given, argument in (
+        (made.env, env, "env"), (data_path, data, "data"),
+        (made.finetune_env or "", finetune_env, "finetune_env"),
+    ):  # fmt: skip
+        if given is None and name.startswith("python:"):
             raise SoftqError(
-                f"{path} was trained on {spec}; {made.env} is {source.spec}"
+                f"{path} was trained on {name}. Try: softq.resume(…, {argument}=…)"
             )
+    wanted = (made.env or None) if env is None else env
+    source = _source(made, wanted, data, finetune_env)
+    try:
+        _same(path, made, spec, written, source)
         step = next(checkpoint.newest(path), None)
         if step is None:
             raise SoftqError(f"{path} has no whole checkpoint, so nothing to resume")
@@ -93,6 +182,20 @@ def resume(
         return driver.drive(state, step)
     finally:
         source.close()
+
+
+def _same(
+    path: Path, made: Plan, spec: Spec, written: dict[str, Any], source: Source
+) -> None:
+    """Raises SoftqError unless a run is resumed on what it was trained on."""
+    if source.spec != spec:
+        raise SoftqError(f"{path} was trained on {spec}; {made.world} is {source.spec}")
+    before, now = (x.get("data", {}).get("sha256") for x in (written, source.about))
+    if before != now:
+        raise SoftqError(
+            f"{path} was trained on other data than {made.world} holds now: its sha256 "
+            f"was {str(before)[:12]}…, and is {str(now)[:12]}…"
+        )
 
 
 def evaluate(policy: Policy, env: EnvLike, episodes: int = 10, seed: int = 0) -> Result:

@@ -12,10 +12,13 @@ from typing import Any
 USAGE = """softq: maximum-entropy reinforcement learning
 
   softq train ALGO --env ID      train online; `softq train ALGO --help` has the options
+  softq train ALGO --data FILE   train on fixed data, and with --finetune-env go on
   softq resume RUN               continue a run exactly where it stopped
   softq evaluate RUN             greedy and sampled: task, entropy and soft return
   softq play RUN --video FILE    film an episode (mp4 or gif)
   softq export RUN --format F    the policy as onnx or stablehlo, checked against it
+  softq collect RUN --steps N --out FILE   a policy's steps as offline data
+  softq data info|doctor|convert FILE   look into a file of offline data
   softq solve METHOD --mdp NAME  a table, exactly: soft-vi, soft-pi or cql
   softq reproduce FIGURE         a figure of the papers; `softq reproduce` lists them
   softq list                     algorithms, softq's own environments, your runs
@@ -81,20 +84,32 @@ def _train(args: list[str]) -> int:
     given = _parse(options.train(name), args[1:], f"softq train {args[0]}")
     from softq import api
 
+    fixed, where, goes_on = given.data.chosen, given.data.eval_env, given.data
+    if (given.env is None) == (fixed is None):
+        raise SoftqError(
+            f"softq train {args[0]} needs --env ID or --data FILE, one of them"
+        )
+    if fixed is None and (stray := goes_on.given):
+        raise SoftqError(f"{stray[0]} goes with --data FILE")
+    if fixed is not None:
+        where = where or goes_on.finetune_env or api.home(fixed)
     made = plan.Plan(
-        name, given.env, given.algo, given.loop, given.cadence, given.seed, given.seeds
-    )
+        name, given.env or where or "", given.algo, given.loop, given.cadence,
+        given.seed, given.seeds, data=fixed, finetune_env=goes_on.finetune_env,
+        finetune_steps=goes_on.finetune_steps, sweep=options.swept(name, given.sweep),
+    )  # fmt: skip
     if given.init_from is not None:
         made = plan.starting_from(made, given.init_from)
     _cache()
-    run = api.start(made, given.env, given.out or _fresh_folder(made))
+    run = api.start(made, made.env or None, given.out or _fresh_folder(made))
     return _ended(run)
 
 
 def _fresh_folder(made: Any) -> Path:
     """runs/<algorithm>-<environment>-<seed>, numbered where that is taken."""
     env = made.env.replace("/", "-")
-    base = Path("runs") / f"{made.algorithm}-{env}-{made.seed}"
+    world = Path(made.data.path).stem if made.data else env
+    base = Path("runs") / f"{made.algorithm}-{world}-{made.seed}"
     names = (base.with_name(f"{base.name}-{n}") for n in range(2, 10**6))
     return base if not base.exists() else next(p for p in names if not p.exists())
 
@@ -104,8 +119,17 @@ def _ended(run: Any) -> int:
     if run.stopped:
         print(f"stopped at step {run.step:,}. Continue with: softq resume {run.path}")
         return 128 + int(run.stopped)
+    if run.trouble:
+        print(f"softq: {run.trouble}. The run ends: {run.path}", file=sys.stderr)
+        return 1
     print(f"done: {run.path}")
     return 0
+
+
+def _data(args: list[str]) -> int:
+    from softq import datacli
+
+    return datacli.main(args)
 
 
 def _cache() -> None:
@@ -140,9 +164,19 @@ def _load(given: Any) -> tuple[Any, str]:
     which = given.checkpoint
     if which not in ("last", "best") and not which.isdigit():
         raise SoftqError(f"--checkpoint is last, best or a step; found {which}")
-    policy = load(given.run, int(which) if which.isdigit() else which)
-    env = getattr(given, "env", None) or plan.read(given.run)[0].env
-    return policy, env
+    step = int(which) if which.isdigit() else which
+    policy = load(given.run, step, given.run_seed, given.setting)
+    return policy, getattr(given, "env", None) or plan.read(given.run)[0].env
+
+
+def _where(env: str, run: Path) -> str:
+    """The environment to act in; a run on data may know of none."""
+    from softq.types import SoftqError
+
+    if not env or env.startswith("python:"):
+        known = f"only its {env.removeprefix('python:')}" if env else "no environment"
+        raise SoftqError(f"{run} names {known}. Where? Add --env ID")
+    return env
 
 
 def _evaluate(args: list[str]) -> int:
@@ -155,6 +189,7 @@ def _evaluate(args: list[str]) -> int:
     if given.episodes < 1:
         raise SoftqError(f"--episodes must be more than zero; found {given.episodes}")
     policy, env = _load(given)
+    env = _where(env, given.run)
     result = api.evaluate(policy, env, given.episodes, given.seed)
     report.show(result, env, given.json)
     return 0
@@ -167,6 +202,7 @@ def _play(args: list[str]) -> int:
     from softq import film
 
     policy, env = _load(given)
+    env = _where(env, given.run)
     seconds, total = film.play(policy, env, given.video, given.seed, given.sampled)
     print(f"{given.video}: {seconds:.1f} s, return {total:,.1f}")
     return 0
@@ -182,6 +218,24 @@ def _export(args: list[str]) -> int:
     out = given.out or given.run / f"policy.{given.format}"
     difference = export.export(policy, given.format, out)
     print(f"{out}: largest difference {difference:.1e} on 10,000 observations")
+    return 0
+
+
+def _collect(args: list[str]) -> int:
+    from softq import options
+
+    given = _parse(options.CollectOptions, args, "softq collect")
+    from softq.collect import collect
+
+    told = collect(
+        list(given.runs), given.steps, given.out, given.env, seed=given.seed,
+        greedy=given.greedy, replay=given.replay, form=given.format,
+    )  # fmt: skip
+    mean = told["mean_return"]
+    said = "no whole episode" if mean is None else f"mean return {mean:,.1f}"
+    print(
+        f"{given.out}: {told['steps']:,} steps, {told['episodes']:,} episodes, {said}"
+    )
     return 0
 
 
@@ -249,5 +303,6 @@ def _list(args: list[str]) -> int:
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train, "resume": _resume, "evaluate": _evaluate, "play": _play,
-    "export": _export, "solve": _solve, "reproduce": _reproduce, "list": _list,
+    "export": _export, "collect": _collect, "data": _data, "solve": _solve,
+    "reproduce": _reproduce, "list": _list,
 }  # fmt: skip

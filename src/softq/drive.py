@@ -36,6 +36,8 @@ class Run:
     policy: Policy
     stopped: int = 0
     """The signal that stopped it; 0 where it was finished or stopped by a callback."""
+    trouble: str = ""
+    """Why learning was given up before the end, where it was."""
 
 
 class Stop:
@@ -64,7 +66,7 @@ class Driver:
     """One run under way: its sinks, its evaluator, its last state."""
 
     def __init__(
-        self, made: Plan, env: EnvLike, source: Source, out: Path | None,
+        self, made: Plan, env: EnvLike | None, source: Source, out: Path | None,
         on_progress: OnProgress | None, resumed: dict[str, Any] | None = None,
     ):  # fmt: skip
         self.plan, self.source, self.out = made, source, out
@@ -72,7 +74,9 @@ class Driver:
         self.resumed = resumed
         self.sinks: list[log.Sink] = []
         self.files: log.Jsonl | None = None
-        self.meter = log.Meter(made.seed_range.all, time.time() - process_age())
+        settings = [made.setting(k) for k in range(made.seed_range.lanes)]
+        began = time.time() - process_age()
+        self.meter = log.Meter(made.seed_range.all, settings, began)
         if resumed is not None:
             self.meter.restore(resumed["meter"])
         self.evaluations: list[dict[str, Any]] = []
@@ -82,19 +86,19 @@ class Driver:
 
     def _open(self, out: Path) -> None:
         made, offsets = self.plan, self.resumed["logs"] if self.resumed else None
-        title = f"{made.algorithm} on {made.env}  →  {out}"
+        title = f"{made.algorithm} on {made.world}  →  {out}"
         self.files = log.Jsonl(out, offsets)
         self.sinks.append(self.files)
         if made.cadence.tensorboard:
             self.sinks.append(log.TensorBoard(out))
         if made.cadence.wandb:
             self.sinks.append(log.Wandb(out, dataclasses.asdict(made)))
-        self.sinks.append(log.screen(title, made.loop.steps))
+        self.sinks.append(log.screen(title, made.steps))
         self.evaluations = report.evaluations(out)
 
-    def _evaluator(self, env: EnvLike) -> Evaluator | None:
+    def _evaluator(self, env: EnvLike | None) -> Evaluator | None:
         cadence = self.plan.cadence
-        if not cadence.eval_every:
+        if not cadence.eval_every or env is None:
             return None
         if isinstance(env, gymnasium.Env):
             if env.spec is None:
@@ -115,8 +119,9 @@ class Driver:
                 report.after(self.out)
             policies = Policy.of_train(self.plan, self.source.spec, train)
             return Run(
-                self.out, self.plan, step, self.evaluations, policies, stop.signal
-            )
+                self.out, self.plan, step, self.evaluations, policies, stop.signal,
+                self.source.trouble,
+            )  # fmt: skip
         except OSError as error:
             raise self._cannot_write(error) from error
         finally:
@@ -137,7 +142,7 @@ class Driver:
                     self.save()
                     saved = step
                 told = self.on_progress is not None and self.on_progress(progress)
-                if stop.signal or told:
+                if stop.signal or told or self.source.trouble:
                     break
         except Failed as error:
             kept = self.source.consistent and self.last is not None and self.out
@@ -147,7 +152,7 @@ class Driver:
             raise SoftqError(
                 f"{error}. The run stops at step {step:,}.{where}"
             ) from error
-        ended = step >= self.plan.loop.steps
+        ended = step >= self.plan.steps or bool(self.source.trouble)
         if ended and self.last and self.evaluated_at != self.last.step:
             self._evaluate(self.last)
         if saved < step:

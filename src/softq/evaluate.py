@@ -6,6 +6,7 @@ earns no entropy, so the greedy policy has a task return only.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from softq.algos import Algorithm
 from softq.data import normalize
 from softq.envs.host import episode_seed, spec_of
 from softq.plan import Plan
-from softq.types import Key, SoftqError
+from softq.types import Key, SoftqError, cast_knobs
 
 # Evaluation draws from streams of its own, so that it never changes a run.
 STREAM = 2**31 - 1
@@ -46,11 +47,15 @@ class Returns:
 Chooser = Callable[[Key, Any, Any, Any], tuple[jax.Array, jax.Array, jax.Array]]
 
 
-def chooser(algo: Algorithm, cfg: Any, explore: bool) -> Chooser:
-    """A compiled (key, agent, stats, obs) → actions, entropies, temperature."""
+@functools.cache
+def chooser(algo: Algorithm, explore: bool) -> Callable[..., Any]:
+    """A compiled (cfg, key, agent, stats, obs) → actions, entropies, temperature.
+
+    One program for every value of the knobs, so that a sweep compiles once.
+    """
 
     def choose(
-        key: Key, agent: Any, stats: Any, obs: jax.Array
+        cfg: Any, key: Key, agent: Any, stats: Any, obs: jax.Array
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         shown = normalize.apply(stats, obs)
         act_key, entropy_key = jax.random.split(key)
@@ -106,31 +111,46 @@ class Result:
 
 
 class Evaluator:
-    """Evaluates every seed of a run, always on the same episodes."""
+    """Evaluates every lane of a run, always on the same episodes."""
 
     def __init__(self, made: Plan, envs: Sequence[gymnasium.Env]):
-        self.seeds, self.envs = made.seed_range, envs
-        self.choosers = choosers_of(made.module, made.algo)
+        self.plan, self.seeds, self.envs = made, made.seed_range, envs
         self.quality = measure(made.module, made.algo)
 
     def evaluate(self, step: int, train: Any) -> list[dict[str, Any]]:
-        """One record a seed: step, seed, and a summary of each policy's returns."""
-        records: list[dict[str, Any]] = []
-        for k, seed in enumerate(self.seeds.all):
-            pair = (train.agent, train.stats)
-            agent, stats = self.seeds.pick(pair, k)
-            result = judge(self.choosers, agent, stats, self.envs, seed)
-            summaries = {n: getattr(result, n).summary() for n in ("greedy", "sampled")}
-            record = {"step": step, "seed": seed, **summaries}
-            if self.quality is not None:
-                found = self.quality(agent, stats, self.seeds.pick(train.obs, k))
-                record["sampler"] = {name: float(x) for name, x in found.items()}
-            records.append(record)
-        return records
+        """One record a lane: step, seed, setting, and each policy's returns."""
+        return [
+            {"step": step, "seed": seed, **self._setting(k), **self._judged(train, k)}
+            for k, seed in enumerate(self.seeds.all)
+        ]
+
+    def _setting(self, k: int) -> dict[str, str]:
+        told = self.plan.setting(k)
+        return {"setting": told} if told else {}
+
+    def _judged(self, train: Any, k: int) -> dict[str, Any]:
+        agent, stats = self.seeds.pick((train.agent, train.stats), k)
+        choosers = choosers_of(self.plan.module, self.plan.config(k))
+        result = judge(choosers, agent, stats, self.envs, self.seeds.all[k])
+        told: dict[str, Any] = {
+            n: getattr(result, n).summary() for n in ("greedy", "sampled")
+        }
+        if self.quality is not None:
+            found = self.quality(agent, stats, self.seeds.pick(train.obs, k))
+            told["sampler"] = {name: float(x) for name, x in found.items()}
+        return told
 
 
 def choosers_of(algo: Algorithm, cfg: Any) -> dict[str, Chooser]:
-    return {n: chooser(algo, cfg, n == "sampled") for n in ("greedy", "sampled")}
+    """The greedy and the sampled policy as (key, agent, stats, obs) → ….
+
+    Knobs are arguments of the compiled program, not part of it.
+    """
+    knobs = cast_knobs(cfg)
+    return {
+        name: functools.partial(chooser(algo, name == "sampled"), knobs)  # type: ignore[arg-type]
+        for name in ("greedy", "sampled")
+    }
 
 
 def measure(algo: Algorithm, cfg: Any) -> Callable[..., Any] | None:

@@ -139,7 +139,7 @@ class TensorBoard:
         except ImportError as error:
             raise missing("tensorboard", "--tensorboard") from error
         self.make, self.run = SummaryWriter, run / "tensorboard"
-        self.writers: dict[int, Any] = {}
+        self.writers: dict[str, Any] = {}
 
     def metrics(self, record: dict[str, Any]) -> None:
         self._add("train", record)
@@ -148,12 +148,12 @@ class TensorBoard:
         self._add("eval", flat(record))
 
     def _add(self, group: str, record: dict[str, Any]) -> None:
-        seed = record["seed"]
-        if seed not in self.writers:
-            self.writers[seed] = self.make(str(self.run / f"seed-{seed}"))
+        lane = lane_of(record)
+        if lane not in self.writers:
+            self.writers[lane] = self.make(str(self.run / lane))
         for name, number in record.items():
-            if name not in ("step", "seed") and number is not None:
-                self.writers[seed].add_scalar(f"{group}/{name}", number, record["step"])
+            if name not in ("step", "seed", "setting") and number is not None:
+                self.writers[lane].add_scalar(f"{group}/{name}", number, record["step"])
 
     def close(self) -> None:
         for writer in self.writers.values():
@@ -179,14 +179,22 @@ class Wandb:
         self._log("eval", flat(record))
 
     def _log(self, group: str, record: dict[str, Any]) -> None:
-        seed, step = record["seed"], record["step"]
+        lane = lane_of(record)
         named = {
-            f"{group}/{k}/seed-{seed}": v for k, v in record.items() if k != "seed"
+            f"{group}/{name}/{lane}": number
+            for name, number in record.items()
+            if name not in ("seed", "setting")
         }
-        self.session.log(named, step=step)
+        self.session.log(named, step=record["step"])
 
     def close(self) -> None:
         self.session.finish()
+
+
+def lane_of(record: dict[str, Any]) -> str:
+    """What to call the run that a record is of: seed-0, or gap_weight=5-seed-0."""
+    told = f"{record['setting']}-" if "setting" in record else ""
+    return f"{told}seed-{record['seed']}"
 
 
 def missing(extra: str, what: str) -> SoftqError:
@@ -206,9 +214,10 @@ def flat(record: dict[str, Any]) -> dict[str, Any]:
 
 
 class Meter:
-    """Turns what a loop yields into metric records, one a seed."""
+    """Turns what a loop yields into metric records, one a lane (seed and setting)."""
 
-    def __init__(self, seeds: range, began: float):
+    def __init__(self, seeds: list[int], settings: list[str], began: float):
+        self.seeds, self.settings = seeds, settings
         self.episodes = {seed: deque[Episode](maxlen=20) for seed in seeds}
         self.began, self.mark = began, (time.time(), 0)
         self.first_update_s: float | None = None
@@ -228,23 +237,28 @@ class Meter:
             self.episodes[episode.seed].append(episode)
 
     def records(self, step: int, info: dict[str, Any]) -> list[dict[str, Any]]:
-        """One record a seed; reading `info` waits for the device."""
+        """One record a lane; reading `info` waits for the device."""
         now = time.time()
         rate = (step - self.mark[1]) / max(now - self.mark[0], 1e-9)
         self.mark = (now, step)
+        timing = {
+            "wall_s": round(now - self.began, 3),
+            "steps_per_s": round(rate, 1),
+            "first_update_s": self.first_update_s,
+        }
         return [
-            {
-                "step": step,
-                "seed": seed,
-                "return": _mean([e.ret for e in recent]),
-                "length": _mean([e.length for e in recent]),
-                **{name: float(np.ravel(x)[k]) for name, x in sorted(info.items())},
-                "wall_s": round(now - self.began, 3),
-                "steps_per_s": round(rate, 1),
-                "first_update_s": self.first_update_s,
-            }
-            for k, (seed, recent) in enumerate(self.episodes.items())
+            {"step": step, "seed": self.seeds[k], **self._lane(k, info), **timing}
+            for k in range(len(self.seeds))
         ]
+
+    def _lane(self, k: int, info: dict[str, Any]) -> dict[str, Any]:
+        recent = self.episodes[self.seeds[k]]
+        return {
+            **({"setting": self.settings[k]} if self.settings[k] else {}),
+            "return": _mean([e.ret for e in recent]),
+            "length": _mean([e.length for e in recent]),
+            **{name: float(np.ravel(x)[k]) for name, x in sorted(info.items())},
+        }
 
 
 def _mean(numbers: list[float] | list[int]) -> float | None:
@@ -252,7 +266,7 @@ def _mean(numbers: list[float] | list[int]) -> float | None:
 
 
 def _short(record: dict[str, Any]) -> str:
-    names = ("return", "q", "entropy", "alpha", "critic_loss")
+    names = ("return", "q", "gap", "entropy", "alpha", "critic_loss")
     pairs = [(n, record.get(n)) for n in names]
     shown = [f"{n} {x:,.4g}" for n, x in pairs if x is not None]
     return "  ".join(shown) or "collecting"

@@ -8,7 +8,7 @@ biases). Activations are ReLU and static, so that a network is arrays only.
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import equinox as eqx
 import jax
@@ -18,6 +18,8 @@ from jax.scipy.linalg import block_diag
 from jaxtyping import Array, Float
 
 from softq.types import Key, Observation
+
+Precision = Literal["float32", "bfloat16"]
 
 # Mnih et al. 2013's small CNN for 84 × 84 frames: (channels, kernel, stride).
 CONVOLUTIONS = ((16, 8, 4), (32, 4, 2))
@@ -146,21 +148,36 @@ def _convolutions(key: Key, shape: tuple[int, ...]) -> tuple[Conv, ...]:
 
 
 def many(
-    net: Net, obs: Observation, beside: Float[Array, "n k b"]
+    net: Net,
+    obs: Observation,
+    beside: Float[Array, "n k b"],
+    precision: Precision = "float32",
 ) -> Float[Array, "n k o"]:
     """Each of n observations with each of its k vectors beside it.
 
     An observation's share of the first layer is computed once, and rows are flat: with
-    nested vmaps the gradient of the weights takes twice as long.
+    nested vmaps the gradient of the weights takes twice as long. With `precision`
+    "bfloat16" the layers between the first and the last multiply in it and add in
+    float32.
     """
     n, k, b = beside.shape
     first, *rest = net.mlp.layers
     shared = jax.vmap(lambda o: _features(net.convs, o))(obs) @ first.weight[:-b]
     y = (beside.reshape(n * k, b) @ first.weight[-b:]).reshape(n, k, -1)
     y = (y + (shared + first.bias[None])[:, None]).reshape(n * k, -1)
-    for layer in rest:
-        y = jax.nn.relu(y) @ layer.weight + layer.bias[None]
+    for layer in rest[:-1]:
+        y = _product(jax.nn.relu(y), layer.weight, precision) + layer.bias[None]
+    y = jax.nn.relu(y) @ rest[-1].weight + rest[-1].bias[None]
     return y.reshape(n, k, -1)
+
+
+def _product(
+    x: Float[Array, "n i"], y: Float[Array, "i o"], precision: Precision
+) -> Float[Array, "n o"]:
+    if precision == "float32":
+        return x @ y
+    half = (z.astype(jnp.bfloat16) for z in (x, y))
+    return jax.lax.dot(*half, preferred_element_type=jnp.float32)
 
 
 def total(nets: Sequence[Net], weight: float = 1.0) -> Net:

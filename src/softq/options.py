@@ -8,15 +8,76 @@ import tyro
 from tyro.conf import Positional
 
 from softq.algos import ALGOS
-from softq.plan import Cadence
+from softq.plan import Cadence, Data, Sweep, sweeps
 from softq.train.step import Options
+from softq.types import SoftqError
+
+
+@dataclasses.dataclass(frozen=True)
+class DataOptions:
+    """Learning from data instead of an environment, and going on in one."""
+
+    data: Path | None = None
+    """Data to learn from: D4RL or Minari HDF5, OGBench npz; steps are updates."""
+    eval_env: str | None = None
+    """Where to evaluate it (default: the file's own environment)."""
+    finetune_env: str | None = None
+    """Go on in this environment afterwards, half of every batch from the data."""
+    finetune_steps: int = 0
+    """For so many steps."""
+    reward_scale: Annotated[float, tyro.conf.arg(name="data.reward-scale")] = 1.0
+    """Multiplies every reward of the data."""
+    reward_shift: Annotated[float, tyro.conf.arg(name="data.reward-shift")] = 0.0
+    """Added to every reward after that."""
+    strict: bool = False
+    """Refuse data with actions outside the bounds instead of clipping them."""
+
+    @property
+    def given(self) -> list[str]:
+        """The flags that are not as they would be without them."""
+        flags = {
+            "reward_scale": "data.reward-scale",
+            "reward_shift": "data.reward-shift",
+        }
+        changed = [f.name for f in dataclasses.fields(self)
+                   if getattr(self, f.name) != f.default]  # fmt: skip
+        return [f"--{flags.get(n, n.replace('_', '-'))}" for n in changed]
+
+    @property
+    def chosen(self) -> Data | None:
+        if self.data is None:
+            return None
+        return Data(str(self.data), self.reward_scale, self.reward_shift, self.strict)
+
+
+def swept(name: str, asked: tuple[str, ...]) -> tuple[Sweep, ...]:
+    """`algo.gap-weight=1,5,10` as sweeps; raises SoftqError for what is none."""
+    found: dict[str, list[float]] = {}
+    for one in asked:
+        knob, _, values = one.partition("=")
+        try:
+            numbers = [float(x) for x in values.split(",")]
+        except ValueError:
+            numbers = []
+        if not knob.startswith("algo.") or not numbers:
+            raise SoftqError(
+                f"a sweep names a knob and its values, as in "
+                f"--sweep algo.gap-weight=1,5,10; found {one}"
+            )
+        found[knob.removeprefix("algo.").replace("-", "_")] = numbers
+    return sweeps(name, found)
 
 
 def train(name: str) -> type:
     """The options of `softq train NAME`, its algorithm's beneath `--algo`."""
     flat = tyro.conf.arg(name="")
     fields: list[Any] = [
-        ("env", str, _doc("The id of a Gymnasium environment.")),
+        ("env", str | None, _doc("The id of a Gymnasium environment.", None)),
+        ("data", Annotated[DataOptions, flat],
+         dataclasses.field(default=DataOptions())),
+        ("sweep", tyro.conf.UseAppendAction[tuple[str, ...]],
+         _doc("A knob and its values, as in algo.gap-weight=1,5,10; again for each.",
+              ())),
         ("seed", int, _doc("The first seed.", 0)),
         ("seeds", int, _doc("How many seeds to train in one program.", 1)),
         ("out", Path | None, _doc("The run's directory (default: a new one).", None)),
@@ -24,7 +85,7 @@ def train(name: str) -> type:
         ("loop", Annotated[Options, flat], dataclasses.field(default=Options())),
         ("cadence", Annotated[Cadence, flat], dataclasses.field(default=Cadence())),
         ("algo", ALGOS[name].Config, dataclasses.field(default=ALGOS[name].Config())),
-    ]
+    ]  # fmt: skip
     documented = [
         (
             n,
@@ -59,6 +120,10 @@ class EvaluateOptions:
     """Of the episodes."""
     checkpoint: str = "last"
     """last, best, or a step."""
+    run_seed: int | None = None
+    """Which of the run's seeds (default: the first)."""
+    setting: int = 0
+    """Which of a sweep's settings, counted from 0."""
     json: bool = False
     """Print one JSON line instead of a table."""
 
@@ -75,6 +140,10 @@ class PlayOptions:
     """Sample actions instead of taking the greedy ones."""
     seed: int = 0
     checkpoint: str = "last"
+    run_seed: int | None = None
+    """Which of the run's seeds (default: the first)."""
+    setting: int = 0
+    """Which of a sweep's settings, counted from 0."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +155,29 @@ class ExportOptions:
     out: Path | None = None
     """The file to write (default: policy.onnx or policy.stablehlo in the run)."""
     checkpoint: str = "last"
+    run_seed: int | None = None
+    """Which of the run's seeds (default: the first)."""
+    setting: int = 0
+    """Which of a sweep's settings, counted from 0."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CollectOptions:
+    """Steps of policies as a file of offline data."""
+
+    runs: Positional[tuple[str, ...]]
+    """Runs, in equal shares; `random` for uniform actions."""
+    steps: int
+    out: Path
+    """The file to write (a folder with --format minari)."""
+    env: str | None = None
+    """Where to act (default: the runs' own environment)."""
+    greedy: bool = False
+    """Take the greedy actions instead of sampling."""
+    replay: bool = False
+    """What the run itself did while it learned, instead of new episodes."""
+    seed: int = 0
+    format: Literal["d4rl", "minari"] = "d4rl"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import itertools
 import json
 import os
 import platform
@@ -12,10 +13,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
+
 from softq import checkpoint
 from softq.algos import ALGOS, Algorithm
-from softq.data import ring
-from softq.machine import free_memory
 from softq.train.seeds import Seeds
 from softq.train.step import Options
 from softq.types import SoftqError, Spec
@@ -51,8 +53,33 @@ class Cadence:
 
 
 @dataclasses.dataclass(frozen=True)
+class Data:
+    """Fixed data to learn from, and what is done to them on the way in."""
+
+    path: str
+    """A D4RL or Minari HDF5 file, a Minari folder or name, an OGBench npz."""
+    reward_scale: float = 1.0
+    """Multiplies every reward, before the shift."""
+    reward_shift: float = 0.0
+    """Added to every reward."""
+    strict: bool = False
+    """Refuse actions outside the bounds instead of clipping them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """A numeric knob of the algorithm, and the values to try."""
+
+    knob: str
+    values: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Plan:
-    """What `softq train` was asked for, resolved."""
+    """What `softq train` was asked for, resolved.
+
+    With `data` the loop's steps are updates, and `env` is for evaluation (or empty).
+    """
 
     algorithm: str
     env: str
@@ -62,10 +89,65 @@ class Plan:
     seed: int = 0
     seeds: int = 1
     init_from: str | None = None  # the run that this one starts from
+    data: Data | None = None
+    finetune_env: str | None = None  # where it goes on after the data
+    finetune_steps: int = 0
+    sweep: tuple[Sweep, ...] = ()  # every combination is a setting
 
     @property
     def seed_range(self) -> Seeds:
-        return Seeds(self.seed, self.seeds)
+        return Seeds(self.seed, self.seeds, len(self.settings))
+
+    @property
+    def settings(self) -> list[dict[str, float]]:
+        """The knobs of each setting of a sweep; one setting of none without."""
+        names = [one.knob for one in self.sweep]
+        every = itertools.product(*(one.values for one in self.sweep))
+        return [dict(zip(names, values, strict=True)) for values in every]
+
+    def config(self, lane: int) -> Any:
+        """The algorithm's config in a lane (settings vary slowest, then seeds)."""
+        changes = self.settings[lane // self.seeds]
+        return dataclasses.replace(self.algo, **changes)
+
+    def setting(self, lane: int) -> str:
+        """A lane's setting in words, as in gap_weight=5; empty without a sweep."""
+        chosen = self.settings[lane // self.seeds]
+        return ", ".join(f"{knob}={value:g}" for knob, value in chosen.items())
+
+    @property
+    def swept(self) -> Any:
+        """The config with an array of one value a setting wherever a knob is swept."""
+        if len(self.settings) == 1:
+            return self.config(0)
+        every = [self.config(k * self.seeds) for k in range(len(self.settings))]
+        return jax.tree.map(lambda *knobs: np.asarray(knobs, np.float32), *every)
+
+    @property
+    def world(self) -> str:
+        """What is learned from, in a few characters."""
+        if self.data is None:
+            return self.env
+        name = Path(self.data.path).name
+        return f"{name}, then {self.finetune_env}" if self.finetune_env else name
+
+    @property
+    def normalizes(self) -> bool:
+        """Whether observations are scaled: as asked, or as the algorithm does."""
+        always = self.data is not None and getattr(self.module, "NORMALIZES", False)
+        return self.loop.normalize_obs or always
+
+    @property
+    def steps(self) -> int:
+        """Updates on data, then steps in environments."""
+        return self.loop.steps + self.finetune_steps
+
+    @property
+    def online(self) -> Options:
+        """The loop of what follows the data: it acts, and learns, as it has learned."""
+        return dataclasses.replace(
+            self.loop, steps=self.finetune_steps, random_start=False, learning_starts=0
+        )
 
     @property
     def module(self) -> Algorithm:
@@ -89,16 +171,49 @@ def build(name: str, env: str, options: dict[str, Any]) -> Plan:
     if isinstance(chosen, dict):
         _only_known(chosen, [module.Config], f"{name}'s options")
         chosen = module.Config(**chosen)
+    if not isinstance(sweep := options.get("sweep", ()), tuple):
+        options["sweep"] = sweeps(name, sweep)
     _only_known(options, [Options, Cadence, Plan], "the options of softq.train")
-    parts = {
-        kind: {k: options[k] for k in _names(kind) if k in options}
-        for kind in (Options, Cadence)
+    loop, cadence = (_part(kind, options) for kind in (Options, Cadence))
+    rest = {
+        k: options[k]
+        for k in ("seed", "seeds", "data", "finetune_env", "finetune_steps", "sweep")
+        if k in options
     }
-    rest = {k: options[k] for k in ("seed", "seeds") if k in options}
-    origin = options.get("init_from")
-    loop, cadence = Options(**parts[Options]), Cadence(**parts[Cadence])
     made = Plan(name, env, chosen, loop, cadence, **rest)
+    origin = options.get("init_from")
     return made if origin is None else starting_from(made, origin)
+
+
+def _part(kind: Any, options: dict[str, Any]) -> Any:
+    return kind(**{k: options[k] for k in _names(kind) if k in options})
+
+
+def sweeps(name: str, asked: dict[str, Any]) -> tuple[Sweep, ...]:
+    """`{"gap_weight": [1, 5]}` as sweeps. Raises SoftqError for what is no knob."""
+    config = ALGOS[name].Config
+    hints = typing.get_type_hints(config)
+    numeric = [n for n in _names(config) if hints[n] in (float, float | None)]
+    _only_known(asked, [config], f"{name}'s options")
+    for knob, values in asked.items():
+        if knob not in numeric:
+            raise SoftqError(
+                f"{knob} cannot be swept, for it changes the program: start a run for "
+                f"each value. What can be swept: {', '.join(numeric)}"
+            )
+        if not values:
+            raise SoftqError(f"a sweep over {knob} needs values, as in 1,5,10")
+    return tuple(Sweep(knob, _values(knob, vs)) for knob, vs in asked.items())
+
+
+def _values(knob: str, given: Any) -> tuple[float, ...]:
+    """A sweep's numbers, each of them once."""
+    try:
+        return tuple(dict.fromkeys(float(x) for x in given))
+    except (TypeError, ValueError) as error:
+        raise SoftqError(
+            f"a sweep over {knob} needs a list of numbers; found {given!r}"
+        ) from error
 
 
 def starting_from(made: Plan, run: str | Path) -> Plan:
@@ -125,65 +240,11 @@ def _only_known(given: dict[str, Any], kinds: list[Any], where: str) -> None:
             raise SoftqError(f"{name} is not among {where}. {hint}")
 
 
-# Options that may be zero, and those that may be anything.
-MAY_BE_ZERO = {
-    "seed", "learning_starts", "eval_every", "checkpoint_every", "max_replay",
-    "target_period", "alpha", "discount", "noise",
-}  # fmt: skip
-ANY_NUMBER = {"target_entropy"}
-AT_MOST_ONE = {"discount", "polyak", "target_entropy_ratio"}
-
-
-def check(plan: Plan) -> None:
-    """Raises SoftqError for numbers that cannot be meant, each with what was found."""
-    for prefix, part in (
-        ("", plan),
-        ("", plan.loop),
-        ("", plan.cadence),
-        ("algo.", plan.algo),
-    ):
-        for field in dataclasses.fields(part):
-            _check_number(prefix, field.name, getattr(part, field.name))
-    loop = plan.loop
-    if loop.batch_size > loop.capacity:
-        raise SoftqError(
-            f"a batch of {loop.batch_size:,} is larger than the replay ring, "
-            f"which holds {loop.capacity:,}. "
-            f"Try: --capacity {max(loop.batch_size, 1_000_000)}"
-        )
-    if loop.batch_size > loop.steps:
-        raise SoftqError(
-            f"a batch of {loop.batch_size:,} is larger than the {loop.steps:,} "
-            f"steps of the run. Try: --batch-size {max(loop.steps // 10, 1)}"
-        )
-
-
-def _check_number(prefix: str, name: str, value: Any) -> None:
-    flag = f"--{prefix}{name.replace('_', '-')}"
-    for number in value if isinstance(value, tuple) else (value,):
-        if isinstance(number, bool) or not isinstance(number, int | float):
-            continue
-        if name in ANY_NUMBER:
-            continue
-        least = 0 if name in MAY_BE_ZERO else None
-        good = number >= 0 if least == 0 else number > 0
-        if not good or number != number or number == float("inf"):
-            bound = "zero or more" if least == 0 else "more than zero"
-            raise SoftqError(f"{flag} must be {bound}; found {number}")
-        if name in AT_MOST_ONE and number > 1:
-            raise SoftqError(f"{flag} must be at most 1; found {number}")
-
-
-def check_memory(plan: Plan, spec: Spec) -> None:
-    """Raises SoftqError where the replay ring would not fit into free memory."""
-    per_row = ring.row_bytes(spec)
-    needed, free = per_row * plan.loop.rows * plan.seeds, free_memory()
-    if needed > 0.8 * free:
-        fits = int(0.5 * free / per_row / plan.seeds)
-        raise SoftqError(
-            f"a replay ring of {plan.loop.rows:,} rows needs {needed / 2**30:.1f} GiB; "
-            f"{free / 2**30:.1f} GiB are free. Try: --capacity {fits}"
-        )
+def ring_rows(plan: Plan) -> int:
+    """Rows of the replay ring: none where all there is to learn from is given."""
+    if plan.data is None:
+        return plan.loop.rows
+    return plan.online.rows if plan.finetune_env else 0
 
 
 def create(run: Path) -> None:
@@ -196,12 +257,12 @@ def create(run: Path) -> None:
         ) from error
 
 
-def write(run: Path, plan: Plan, spec: Spec, replayable: bool | None) -> None:
-    """Writes `config.json`: the plan, versions, commit and machine."""
+def write(run: Path, plan: Plan, spec: Spec, about: dict[str, Any]) -> None:
+    """Writes `config.json`: the plan, what it learns from, versions and machine."""
     content = {
         "plan": dataclasses.asdict(plan),
         "spec": dataclasses.asdict(spec),
-        "replayable": replayable,
+        **about,
         "versions": versions(),
         "commit": _commit(),
         "machine": machine(),

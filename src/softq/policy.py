@@ -13,7 +13,7 @@ from softq.algos import Algorithm
 from softq.data import normalize
 from softq.envs import device_env
 from softq.evaluate import choosers_of
-from softq.train import ondevice, online
+from softq.train import offline, ondevice, online
 from softq.train.step import Given
 from softq.types import Key, SoftqError, Spec
 
@@ -42,7 +42,7 @@ class Policy:
     def of_train(cls, made: plan.Plan, spec: Spec, train: Any, k: int = 0) -> "Policy":
         """The policy of the k-th seed of a run's state."""
         agent, stats = made.seed_range.pick((train.agent, train.stats), k)
-        return cls(made.module, made.algo, spec, agent, stats)
+        return cls(made.module, made.config(k), spec, agent, stats)
 
     def __call__(self, obs: Any, key: Key | None = None) -> np.ndarray:
         batch, single = self._batch(obs)
@@ -65,7 +65,7 @@ class Policy:
                 f"{given.shape}; this policy's actions have shape {shape}"
             )
         q = np.asarray(self._value(self.agent, self.stats, batch, inner))
-        return q[0] if single else q
+        return q[0, ...] if single else q  # of no axis, but an array
 
     def _batch(self, obs: Any) -> tuple[jax.Array, bool]:
         """Observations with a leading axis, and whether there was only one."""
@@ -85,20 +85,25 @@ def load(
     run: str | Path,
     which: Literal["last", "best"] | int = "last",
     seed: int | None = None,
+    setting: int = 0,
 ) -> Policy:
     """The policy of a run: its last, its best or a given checkpoint.
 
-    `seed` picks one of several seeds (default: the first). Raises SoftqError where
-    the run or the checkpoint is missing or damaged.
+    `seed` picks one of several seeds (default: the first), `setting` one of a sweep's,
+    in their order. Raises SoftqError where the run or the checkpoint is missing or
+    damaged.
     """
     path = Path(run)
     made, spec, _ = plan.read(path)
     step = choose_step(path, which)
     train = checkpoint.load(path, step, template(made, spec), replay=False)
-    seeds = made.seed_range.all
+    seeds, settings = range(made.seed, made.seed + made.seeds), len(made.settings)
     if seed is not None and seed not in seeds:
         raise SoftqError(f"{run} has seeds {seeds[0]} to {seeds[-1]}; found {seed}")
-    return Policy.of_train(made, spec, train, 0 if seed is None else seeds.index(seed))
+    if setting not in range(settings):
+        raise SoftqError(f"{run} has settings 0 to {settings - 1}; found {setting}")
+    lane = setting * made.seeds + (0 if seed is None else seeds.index(seed))
+    return Policy.of_train(made, spec, train, lane)
 
 
 def choose_step(run: Path, which: str | int) -> int:
@@ -127,9 +132,9 @@ def learned(made: plan.Plan, spec: Spec) -> Given:
     step = choose_step(path, "last")
     train = checkpoint.load(path, step, template(origin, its_spec), replay=False)
     one = Given(train.agent, train.stats)
-    if origin.seeds == made.seeds:
+    if origin.seeds == made.seed_range.lanes:
         return one
-    return jax.tree.map(lambda x: jnp.stack([x] * made.seeds), one)
+    return jax.tree.map(lambda x: jnp.stack([x] * made.seed_range.lanes), one)
 
 
 def _fits(
@@ -152,13 +157,15 @@ def _fits(
                 f"{path} was trained on {what} {its}; {made.env} has {ours}. "
                 f"Start from a run on an environment like {made.env}"
             )
-    if origin.loop.normalize_obs != made.loop.normalize_obs:
+    if origin.normalizes != made.normalizes:
         flag = "--normalize-obs"
-        said = ("with", "without") if origin.loop.normalize_obs else ("without", "with")
-        hint = "Add it" if origin.loop.normalize_obs else "Leave it out"
+        said = ("with", "without") if origin.normalizes else ("without", "with")
+        hint = "Add it" if origin.normalizes else "Leave it out"
         raise SoftqError(
             f"{path} was trained {said[0]} {flag}, this run {said[1]} it. {hint}"
         )
+    if origin.sweep:
+        raise SoftqError(f"{path} is a sweep: it ended in several ways at once")
     if origin.seeds not in (1, made.seeds):
         raise SoftqError(
             f"{path} has {origin.seeds} seeds, this run {made.seeds}. "
@@ -202,6 +209,11 @@ def template(made: plan.Plan, spec: Spec) -> Any:
 def fresh(made: plan.Plan, spec: Spec) -> Any:
     """A run's state at step 0, for environments whose first observations are zero."""
     seeds = made.seed_range
+    if made.data is not None:
+        stats = normalize.empty(spec.obs_shape) if made.normalizes else None
+        return offline.start(
+            made.module, made.swept, made.loop, spec, seeds, stats, plan.ring_rows(made)
+        )
     device = device_env(made.env)
     if device is not None:
         return ondevice.start(made.module, made.algo, made.loop, device, seeds)

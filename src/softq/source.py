@@ -1,5 +1,6 @@
-"""Where a run's experience comes from: host environments, or the device itself."""
+"""Where a run's experience comes from: data, host environments, or the device."""
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,22 +8,29 @@ import gymnasium
 import jax
 import numpy as np
 
+from softq import plan
+from softq.data import normalize, offline
 from softq.envs import Host, device_env, make
 from softq.envs.host import EnvLike, spec_of
 from softq.envs.host import Episode as HostEpisode
 from softq.plan import Plan
+from softq.train import offline as offline_loop
 from softq.train import ondevice, online
+from softq.train import step as steps
 from softq.train.step import Given
-from softq.types import Progress, SoftqError
+from softq.types import Batch, Progress, SoftqError
 
 
 class OnDevice:
     """A run whose environment is a JAX one: everything is in its state."""
 
+    trouble = ""
+
     def __init__(self, made: Plan):
         env = device_env(made.env)
         assert env is not None
-        self.plan, self.env, self.spec, self.replayable = made, env, env.spec, True
+        self.plan, self.env, self.spec = made, env, env.spec
+        self.about: dict[str, Any] = {"replayable": True}
 
     def start(self, given: Given | None = None) -> Any:
         made = self.plan
@@ -53,6 +61,8 @@ class OnDevice:
 class OnHost:
     """A run on Gymnasium environments, brought back by replaying their episodes."""
 
+    trouble = ""
+
     def __init__(self, made: Plan, env: EnvLike):
         count = made.seeds * made.loop.num_envs
         if isinstance(env, gymnasium.Env) and count > 1:
@@ -61,7 +71,7 @@ class OnHost:
                 "Give its id, or a function that makes it"
             )
         self.plan, envs = made, [make(env) for _ in range(count)]
-        self.replayable = _self_check(envs[0], env)
+        self.about: dict[str, Any] = {"replayable": _self_check(envs[0], env)}
         n = made.loop.num_envs
         self.hosts = [
             Host(envs[k * n : (k + 1) * n], seed)
@@ -139,11 +149,131 @@ def _replayable(aged: gymnasium.Env, fresh: gymnasium.Env, steps: int = 30) -> b
     return trace(aged, 2) == trace(fresh, 2)
 
 
-Source = OnDevice | OnHost
+class OnData:
+    """A run on fixed data and then, where it is asked for, in an environment."""
+
+    def __init__(self, made: Plan, env: EnvLike | None, data: offline.Dataset):
+        self.plan, self.dataset, self.spec = made, data, data.spec
+        ends = data.batch.reward, data.ends, data.ends  # a cut counts as an end
+        togo = offline.monte_carlo(ends, _discount(made))  # type: ignore[arg-type]
+        self.about: dict[str, Any] = {
+            "data": data.about._asdict(),
+            "mc_return": float(togo.mean()),
+        }
+        self.online: OnHost | None = None
+        if env is not None:
+            self.online = OnHost(dataclasses.replace(made, loop=made.online), env)
+            if self.online.spec != data.spec:
+                raise SoftqError(
+                    f"{made.finetune_env} is {self.online.spec}; the policy learns "
+                    f"{data.spec} from the data"
+                )
+            self.about |= self.online.about
+        self.batch = jax.device_put(_columns(made, data))
+        self.trouble = ""
+        top = float(np.abs(data.batch.reward).max())
+        self.top = max(top, 1.0) / (1 - min(_discount(made), 0.9999))
+
+    def start(self, given: Given | None = None) -> Any:
+        made, stats = self.plan, None
+        if made.normalizes:
+            stats = normalize.of(np.asarray(self.dataset.batch.obs))
+        return offline_loop.start(
+            made.module, made.swept, made.loop, self.spec, made.seed_range, stats,
+            plan.ring_rows(made), given,
+        )  # fmt: skip
+
+    def run(self, train: Any) -> Iterator[Progress]:
+        made = self.plan
+        for progress in offline_loop.run(
+            made.module, made.swept, made.loop, self.spec, made.seed_range, self.batch,
+            train,
+        ):  # fmt: skip
+            train = progress.train
+            self.trouble = self._diverged(progress)
+            yield progress
+        if self.online is None:
+            return
+        if int(train.iteration) == made.loop.steps:
+            train = self._enter(train)
+        yield from online.run(
+            made.module, made.algo, made.online, self.online.hosts, made.seed_range,
+            train, self.batch, made.loop.steps,
+        )  # fmt: skip
+
+    def _enter(self, train: Any) -> Any:
+        """The state at the environment's door: what it shows, and what to do there."""
+        assert self.online is not None
+        made, seeds = self.plan, self.plan.seed_range
+        obs = jax.numpy.asarray(seeds.join([host.obs for host in self.online.hosts]))
+
+        def act(root: Any, agent: Any, stats: Any, obs: Any) -> Any:
+            key = steps.keys(root, train.iteration)[0]
+            return steps.act(made.module, made.algo, agent, stats, obs, key)
+
+        action = jax.jit(seeds.lift(act))(seeds.roots(), train.agent, train.stats, obs)
+        return train._replace(obs=obs, action=action)
+
+    def _diverged(self, progress: Progress) -> str:
+        """Why learning is lost in every lane, if it is."""
+        names = [n for n in ("q_data", "q_policy") if n in progress.info]
+        if not names:
+            return ""
+        found = np.abs([np.ravel(jax.device_get(progress.info[n])) for n in names])
+        lost = ~np.isfinite(found) | (found > LOST * self.top)
+        if not lost.any(axis=0).all():
+            return ""
+        worst = np.max(found) if np.isfinite(found).all() else np.nan
+        return (
+            f"Q has diverged: {worst:,.3g} after {progress.step:,} updates, where "
+            f"rewards and discount allow at most {self.top:,.3g}. Nothing holds Q down "
+            "where the data have no action: try cql with a larger --algo.gap-weight, "
+            "a smaller --algo.lr or --algo.discount"
+        )
+
+    def snapshot(self) -> tuple[list[Any], list[np.ndarray]]:
+        return ([], []) if self.online is None else self.online.snapshot()
+
+    def restore(self, state: Any, records: Any, actions: Any) -> tuple[Any, bool]:
+        started = int(state.iteration) > self.plan.loop.steps
+        if self.online is None or not started:
+            return state, True
+        return self.online.restore(state, records, actions)
+
+    @property
+    def consistent(self) -> bool:
+        return self.online is None or self.online.consistent
+
+    def close(self) -> None:
+        if self.online is not None:
+            self.online.close()
 
 
-def source_of(made: Plan, env: EnvLike) -> Source:
-    """The environments of a run, made and reset."""
+LOST = 100.0  # times the largest value that the rewards allow
+
+
+def _columns(made: Plan, data: offline.Dataset) -> Batch:
+    """The batch with what the algorithm needs beside it."""
+    if "mc_return" not in made.module.NEEDS:
+        return data.batch
+    togo = offline.monte_carlo(data, _discount(made))
+    return data.batch._replace(mc_return=togo)  # type: ignore[arg-type]
+
+
+def _discount(made: Plan) -> float:
+    return float(getattr(made.algo, "discount", 0.99))
+
+
+Source = OnDevice | OnHost | OnData
+
+
+def source_of(
+    made: Plan, env: EnvLike | None, data: offline.Dataset | None = None
+) -> Source:
+    """What a run learns from: environments, made and reset, or data."""
+    if data is not None:
+        return OnData(made, env, data)
+    assert env is not None
     if isinstance(env, str) and device_env(env) is not None:
         if made.loop.overlap:
             raise SoftqError(f"{env} runs on the device; --overlap is for host ones")

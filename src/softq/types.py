@@ -21,6 +21,8 @@ class Batch(NamedTuple):
     """Transitions, leading axis n. Actions are normalised to [-1, 1] (or indices).
 
     `terminated` says that the world ended; a time limit never appears here.
+    `mc_return` is the discounted return from here on, −inf where it is not known;
+    only algorithms that need it get it.
     """
 
     obs: Observation
@@ -28,6 +30,7 @@ class Batch(NamedTuple):
     reward: Float[Array, " n"]
     next_obs: Observation
     terminated: Bool[Array, " n"]
+    mc_return: Float[Array, " n"] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -38,6 +38,12 @@ OTHER = {
     "particles": 8,
     "value_samples": 4,
     "langevin_steps": 3,
+    "gap_target": 0.5,
+    "gap_samples": 3,
+    "gap_draws": 3,
+    "max_backup": 3,
+    "bc_updates": 2,
+    "actor_period": 1,
 }
 
 # Knobs of how it acts, which no update reads.
@@ -48,7 +54,20 @@ BESIDE = {
     "alpha_updates": {"first_alpha": 0.9},
     "langevin_steps": {"acting": "langevin"},
     "langevin_size": {"acting": "langevin"},
+    "initial_weight": {"gap_target": 0.5},
+    "gap_draws": {"gap_gradient": "sampled"},
+    # A rounded score changes nothing but, now and then, which action is drawn.
+    "scoring": {"gap_gradient": "sampled", "gap_draws": 64, "temp": 0.01},
+    # Of errors of one sign every expectile is the same to Adam.
+    "expectile": {"lr": 0.1},
+    "alpha": {"backup": "soft"},
+    "double": {"backup": "soft"},
 }
+
+
+def beside(name, field):
+    """What must be set for the field to matter, as far as the algorithm knows it."""
+    return {k: v for k, v in BESIDE.get(field, {}).items() if k in fields(name)}
 
 
 def every(*cases):
@@ -116,6 +135,7 @@ def batch_for(spec, seed=0, scale=1.0):
         jnp.asarray(scale * rng.normal(size=N), jnp.float32),
         observations(rng, spec, scale),
         jnp.asarray(rng.random(N) < 0.3),
+        jnp.asarray(scale * rng.normal(size=N), jnp.float32),
     )
 
 
@@ -393,7 +413,12 @@ def test_knobs_under_vmap_equal_separate_runs(name, field):
     changes = [{}] if getattr(ALGOS[name].Config(), field.split(",")[0]) else []
     for knob in field.split(","):
         changes += [{knob: other(name, knob)}, {knob: 0.3 * other(name, knob)}]
-    cfgs = [small(name, **change) for change in changes]
+    with_it = {}
+    for knob in field.split(","):
+        with_it |= {k: v for k, v in beside(name, knob).items() if k not in knobs(name)}
+    if "initial_weight" in field:
+        with_it["gap_target"] = 0.5
+    cfgs = [small(name, **{**with_it, **change}) for change in changes]
     states = stack([fresh(name, cfg) for cfg in cfgs])
     batch, stacked = batch_for(spec_for(name)), stack([cast_knobs(c) for c in cfgs])
     update = compiled_update(name, (None, 0, None, 0))
@@ -407,9 +432,9 @@ def test_knobs_under_vmap_equal_separate_runs(name, field):
 
 @every(fields)
 def test_every_field_off_its_default_learns_and_changes_what_is_learned(name, field):
-    beside = BESIDE.get(field, {})
-    base = small(name, **beside)
-    changed = small(name, **beside, **{field: other(name, field)})
+    with_it = beside(name, field)
+    base = small(name, **with_it)
+    changed = small(name, **with_it, **{field: other(name, field)})
     assert getattr(changed, field) != getattr(ALGOS[name].Config(), field)
     outcomes = []
     for cfg in (base, changed):

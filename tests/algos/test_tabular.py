@@ -8,7 +8,9 @@ import pytest
 import tables
 
 from softq import tabular
-from softq.algos import sac_discrete, soft_dqn
+from softq.algos import cql_discrete, sac_discrete, soft_dqn
+from softq.tabular import conservative
+from softq.types import Batch
 
 DISCOUNT, ALPHA = 0.9, 0.2
 
@@ -51,3 +53,51 @@ def test_a_discrete_agent_finds_the_exact_solution(algo: Any, name: str) -> None
     log_best = np.log(exact.policy)
     divergence = (np.exp(log_p) * (log_p - log_best)).sum(-1)
     assert divergence.max() <= 0.01
+
+
+def recorded(mdp: tabular.MDP, n: int) -> tuple[tabular.Empirical, Batch]:
+    """n transitions of an uneven behaviour, as a table and as a batch."""
+    random = np.random.default_rng(1)
+    states, actions = mdp.reward.shape
+    state, uneven = random.integers(0, states, n), np.arange(1.0, actions + 1)
+    action = random.choice(actions, n, p=uneven / uneven.sum())
+    outcome = np.array([
+        random.choice(mdp.prob.shape[2], p=mdp.prob[s, a])
+        for s, a in zip(state, action, strict=True)
+    ])  # fmt: skip
+    at = state, action, outcome
+    columns = state, action, mdp.reward[at[:2]], mdp.next_state[at], mdp.terminated[at]
+    data = tabular.from_data(
+        *columns, states=states, actions=actions, discount=mdp.discount
+    )
+    one_hot = jnp.eye(states, dtype=jnp.float32)
+    _, _, reward, after, ended = columns
+    batch = Batch(
+        one_hot[state], jnp.asarray(action, jnp.int32),
+        jnp.asarray(reward, jnp.float32), one_hot[after], jnp.asarray(ended),
+    )  # fmt: skip
+    return data, batch
+
+
+@pytest.mark.parametrize("backup", ["max", "soft"])
+@pytest.mark.parametrize("name", MDPS)
+def test_discrete_cql_finds_the_exact_conservative_solution(
+    name: str, backup: str
+) -> None:
+    data, batch = recorded(MDPS[name], 600)
+    assert data.seen.all()
+    cfg = cql_discrete.Config(
+        discount=DISCOUNT, alpha=ALPHA, gap_weight=0.5, backup=backup, lr=1e-3,
+        target_period=25, hidden=(64,),
+    )  # fmt: skip
+    state = tables.learned(cql_discrete, cfg, data.mdp, batch, 4_000)
+    exact, _, error = conservative.cql(
+        data.mdp, data.behaviour, 0.5, backup=backup, alpha=ALPHA
+    )
+    assert error < 1e-6
+    q = tables.q_table(cql_discrete, cfg, state, data.mdp)
+    assert np.abs(q - exact).max() <= 0.02 * np.ptp(exact)
+    plain, *_ = conservative.cql(
+        data.mdp, data.behaviour, 0.0, backup=backup, alpha=ALPHA
+    )
+    assert np.abs(plain - exact).max() > 0.1 * np.ptp(exact)

@@ -4,7 +4,19 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from jaxtyping import Array, Float
 
-from softq.algos import ddpg, sac, sac_discrete, soft_dqn, sql
+from softq.algos import (
+    bc,
+    calql,
+    cql,
+    cql_discrete,
+    ddpg,
+    iql,
+    sac,
+    sac_discrete,
+    soft_dqn,
+    sql,
+    td3_bc,
+)  # fmt: skip
 from softq.types import Action, Batch, Info, Key, Observation, Scalar, Spec
 
 
@@ -47,5 +59,6 @@ class Algorithm(Protocol):
 
 ALGOS: dict[str, Algorithm] = {
     "sac": sac, "sac_discrete": sac_discrete, "soft_dqn": soft_dqn, "sql": sql,
-    "ddpg": ddpg,
+    "ddpg": ddpg, "cql": cql, "cql_discrete": cql_discrete, "calql": calql, "iql": iql,
+    "td3_bc": td3_bc, "bc": bc,
 }  # fmt: skip

@@ -89,7 +89,7 @@ def update(key: Key, state: State, batch: Batch, cfg: Config) -> tuple[State, In
     if cfg.alpha is None:
         log_alpha, alpha_moments, _ = descend(
             alpha_loss, log_alpha, alpha_moments, cfg.lr, -actor_info["entropy"],
-            target_entropy=_target_entropy(batch, cfg),
+            target_entropy=target_entropy(batch, cfg.target_entropy),
         )  # fmt: skip
     updates = state.updates + 1
     target = follow(state.target, critic, updates, cfg.polyak, cfg.target_period)
@@ -156,12 +156,24 @@ def q_values(
     return nets.each(lambda net, o, a: net(o, a)[0], critic, obs, action)
 
 
-def act(key: Key, state: State, obs: Observation, cfg: Config, explore: bool) -> Action:
-    """Actions (n, d) for observations (n, …): sampled, or the greedy median."""
-    mean, log_std = policy(state.actor, obs)
+def choose(
+    key: Key, actor: nets.Net, obs: Observation, explore: bool
+) -> Float[Array, "n d"]:
+    """A squashed Gaussian actor's sample for each observation, or its median."""
+    mean, log_std = policy(actor, obs)
     if not explore:
         return tanh_normal.median(mean)
     return tanh_normal.sample(key, mean, log_std)[0]
+
+
+def surprise(key: Key, actor: nets.Net, obs: Observation) -> Float[Array, " n"]:
+    """−log π(a|s) in nats at one sample: an unbiased estimate of the entropy."""
+    return -tanh_normal.sample(key, *policy(actor, obs))[2]
+
+
+def act(key: Key, state: State, obs: Observation, cfg: Config, explore: bool) -> Action:
+    """Actions (n, d) for observations (n, …): sampled, or the greedy median."""
+    return choose(key, state.actor, obs, explore)
 
 
 def value(
@@ -175,7 +187,7 @@ def entropy(
     key: Key, state: State, obs: Observation, cfg: Config
 ) -> Float[Array, " n"]:
     """An unbiased estimate of H(π(·|s)) in nats: −log π at one sample."""
-    return -tanh_normal.sample(key, *policy(state.actor, obs))[2]
+    return surprise(key, state.actor, obs)
 
 
 def temperature(state: State, cfg: Config) -> Scalar:
@@ -183,8 +195,8 @@ def temperature(state: State, cfg: Config) -> Scalar:
     return jnp.exp(state.log_alpha) if cfg.alpha is None else jnp.float32(cfg.alpha)
 
 
-def _target_entropy(batch: Batch, cfg: Config) -> Scalar | float:
+def target_entropy(batch: Batch, given: Scalar | float | None) -> Scalar | float:
     """H̄ = −dim(A) unless given (section 6)."""
-    if cfg.target_entropy is not None:
-        return cfg.target_entropy
+    if given is not None:
+        return given
     return -float(math.prod(batch.action.shape[1:]))

@@ -245,7 +245,7 @@ def draw(
             energy = partial(q_values, state.critic)
             return log_p(energy, obs[None], u[None, None], cfg)[0, 0]
 
-        u = jnp.arctanh(start * proposals.EDGE)
+        u = jnp.arctanh(start * tanh_normal.EDGE)
         return mala(key, level, u, cfg.langevin_steps, cfg.langevin_size)[0]
 
     chains = jax.vmap(jax.vmap(chain, (0, 0, None)))

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from softq.types import Observation
@@ -20,6 +21,14 @@ class Stats(NamedTuple):
 
 def empty(obs_shape: tuple[int, ...]) -> Stats:
     return Stats(jnp.int32(0), jnp.zeros(obs_shape), jnp.zeros(obs_shape))
+
+
+def of(obs: Float[np.ndarray, "n ..."]) -> Stats:
+    """The statistics of all of a data set's observations, summed in float64."""
+    mean = obs.mean(axis=0, dtype=np.float64)
+    deviation = obs.var(axis=0, dtype=np.float64) * len(obs)
+    numbers = (jnp.asarray(x, jnp.float32) for x in (mean, deviation))
+    return Stats(jnp.int32(len(obs)), *numbers)
 
 
 def fold(stats: Stats, obs: Float[Array, "n ..."]) -> Stats:

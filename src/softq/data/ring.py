@@ -66,10 +66,15 @@ def insert(ring: Ring, rows: Batch) -> Ring:
 
 
 def sample(key: Key, ring: Ring, n: int) -> Batch:
-    """n transitions, uniform with replacement over the filled rows.
+    """n transitions, uniform with replacement over the filled rows."""
+    return draw(key, ring.rows, ring.size, n)
+
+
+def draw(key: Key, rows: Batch, size: Int[Array, ""] | int, n: int) -> Batch:
+    """n of the first `size` rows, uniform with replacement.
 
     One draw and a remainder: no row is likelier than another by more than
     size / 2³² (0.02 % in a ring of a million), which a second draw would buy.
     """
-    index = jax.random.bits(key, (n,)) % ring.size.astype(jnp.uint32)
-    return jax.tree.map(lambda rows: rows[index], ring.rows)
+    index = jax.random.bits(key, (n,)) % jnp.asarray(size).astype(jnp.uint32)
+    return jax.tree.map(lambda x: x[index], rows)

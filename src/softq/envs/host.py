@@ -107,18 +107,26 @@ def spec_of(env: gymnasium.Env) -> Spec:
 
 
 # What to type instead, where the actions are of the other kind.
-TWINS = {"sql": "soft_dqn", "soft_dqn": "sql"}
+TWINS = {"sql": "soft_dqn", "soft_dqn": "sql", "bc": "bc_discrete",
+         "bc_discrete": "bc", "sac": "sac_discrete", "sac_discrete": "sac",
+         "cql_discrete": "cql"}  # fmt: skip
 
 
-def check(spec: Spec, algorithm: str, actions: str, name: str) -> None:
-    """Raises SoftqError unless the algorithm can act in the environment."""
+def check(
+    spec: Spec, algorithm: str, actions: str, name: str, flag: str = "--env"
+) -> None:
+    """Raises SoftqError unless the algorithm can act in the environment.
+
+    Or learn from the data called `name`, which `flag` names on the command line.
+    """
     if spec.actions == actions:
         return
     found = f"Discrete({spec.num_actions})" if spec.num_actions else f"Box{spec.low}"
-    other = TWINS.get(algorithm, "sac_discrete" if spec.num_actions else "sac")
+    discrete = "sac_discrete" if flag == "--env" else "cql_discrete"
+    other = TWINS.get(algorithm, discrete if spec.num_actions else "sac")
     raise SoftqError(
         f"{algorithm} needs {actions} actions; {name} has {found}. "
-        f"Try: softq train {other} --env {name}"
+        f"Try: softq train {other} {flag} {name}"
     )
 
 

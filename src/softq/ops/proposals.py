@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from softq.ops import tanh_normal
+from softq.ops import conservative, tanh_normal
 from softq.types import Key
 
-EDGE = 1.0 - 1e-6  # beyond it float32 knows no atanh
+Gaussian = tuple[Float[Array, "n d"], Float[Array, "n d"]]  # mean and log σ of u
 
 
 def uniform(
@@ -39,7 +39,7 @@ def mixture(
     which = jax.random.randint(which_key, (k - k // 2,), 0, m)
     noise = jax.random.normal(noise_key, (k - k // 2, dim))
     near = centres[which] + width * noise
-    u = jnp.concatenate([jnp.arctanh(jnp.clip(flat, -EDGE, EDGE)), near])
+    u = jnp.concatenate([tanh_normal.inverse(flat), near])
     action = jnp.concatenate([flat, jnp.tanh(near)])
     scale = jnp.full(dim, math.log(width))
     one = jax.vmap(tanh_normal.log_prob, in_axes=(None, 0, None))
@@ -47,3 +47,41 @@ def mixture(
     close = jax.nn.logsumexp(around, axis=-1) - math.log(m)
     log_density = jnp.logaddexp(-dim * math.log(2.0), close) - math.log(2.0)
     return action, log_density
+
+
+def of_policy(
+    key: Key, mean: Float[Array, "n d"], log_std: Float[Array, "n d"], k: int
+) -> tuple[Float[Array, "n {k} d"], Float[Array, "n {k}"]]:
+    """k actions of each state's squashed Gaussian, and their log densities."""
+    action, _, logp = tanh_normal.sample(key, *_each((mean, log_std), k))
+    return action, logp
+
+
+def three_sources(
+    key: Key, here: Gaussian, after: Gaussian, k: int, mixed: bool
+) -> tuple[Float[Array, "n 3*{k} d"], Float[Array, "n 3*{k}"]]:
+    """CQL(H)'s actions: k uniform, k of π(·|s), k of π(·|s'), in this order.
+
+    All are asked for at s, also the last, whose density is π(a'|s') all the same: that
+    of what it was drawn from. With `mixed` every action carries the density of the
+    mixture of the three instead: a narrow policy's weights are then bounded.
+    """
+    flat_key, here_key, after_key = jax.random.split(key, 3)
+    n, dim = here[0].shape
+    flat = jax.random.uniform(flat_key, (n, k, dim), minval=-1.0, maxval=1.0)
+    own, log_own = of_policy(here_key, *here, k)
+    other, log_other = of_policy(after_key, *after, k)
+    action = jnp.concatenate([flat, own, other], axis=1)
+    log_flat = jnp.full((n, k), conservative.log_uniform(dim))
+    if not mixed:
+        return action, jnp.concatenate([log_flat, log_own, log_other], axis=1)
+    u = tanh_normal.inverse(action)
+    near = (tanh_normal.log_prob(u, *_each(dist, 3 * k)) for dist in (here, after))
+    return action, conservative.log_mixture(jnp.tile(log_flat, 3), *near)
+
+
+def _each(dist: Gaussian, k: int) -> tuple[Array, Array]:
+    """Mean and log σ of n states, repeated for k actions."""
+    n, d = dist[0].shape
+    mean, log_std = (jnp.broadcast_to(x[:, None], (n, k, d)) for x in dist)
+    return mean, log_std

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from softq.types import Key
 
 LOG_STD_MIN, LOG_STD_MAX = -10.0, 2.0
+EDGE = 1.0 - 1e-6  # beyond it float32 knows no atanh
 # Where the first of the two softplus bends must level off for the second to end at 2.
 _TOP = LOG_STD_MAX + math.log(-math.expm1(LOG_STD_MIN - LOG_STD_MAX))
 
@@ -50,6 +51,20 @@ def sample(
     noise = jax.random.normal(key, mean.shape, mean.dtype)
     u = mean + jnp.exp(log_std) * noise
     return jnp.tanh(u), u, _log_normal(noise, log_std) - log_det_tanh(u)
+
+
+def log_density(
+    action: Float[Array, "*n d"],
+    mean: Float[Array, "*n d"],
+    log_std: Float[Array, "*n d"],
+) -> Float[Array, "*n"]:
+    """log π(action) in nats of actions that came without their u, as data do."""
+    return log_prob(inverse(action), mean, log_std)
+
+
+def inverse(action: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
+    """u = atanh(action); what lies beyond ±(1 − 1e-6) counts as there."""
+    return jnp.arctanh(jnp.clip(action, -EDGE, EDGE))
 
 
 def median(mean: Float[Array, "*n d"]) -> Float[Array, "*n d"]:

@@ -14,3 +14,10 @@ def target(
 ) -> Float[Array, " n"]:
     """y = r + γ (1 − terminated) V(s'). A time limit bootstraps: it is no end."""
     return reward + discount * jnp.where(terminated, 0.0, next_v)
+
+
+def expectile_loss(
+    error: Float[Array, " n"], expectile: Scalar | float
+) -> Float[Array, " n"]:
+    """|τ − 1(error < 0)| error²: on average least at the τ-expectile (½: the mean)."""
+    return jnp.abs(expectile - (error < 0.0).astype(error.dtype)) * error**2

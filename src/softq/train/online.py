@@ -59,7 +59,7 @@ def programs(algo: Algorithm, options: Options, spec: Spec, seeds: Seeds) -> Pro
     learn = partial(_learn, algo, options)
     return Programs(
         jax.jit(seeds.lift(partial(_store, algo), into, out), donate_argnums=(1, 2)),
-        jax.jit(seeds.lift(learn, (None, 0, rows, 0, 0, None, 0))),
+        jax.jit(seeds.lift(learn, (None, 0, rows, 0, 0, None, 0, None))),
         jax.jit(seeds.lift(lead, (None, 0, 0, 0, None, 0))),
     )
 
@@ -80,11 +80,11 @@ def _store(
 
 def _learn(
     algo: Algorithm, options: Options, cfg: Any, agent: Any, rows: ring.Ring,
-    stats: Any, obs: Any, i: Any, root: Key,
+    stats: Any, obs: Any, i: Any, root: Key, data: Batch | None,
 ) -> Any:  # fmt: skip
     """Samples, updates, and chooses the next action unless it overlaps."""
     act_key, learn_key = steps.keys(root, i)
-    agent, info = steps.learn(algo, cfg, options, agent, rows, stats, learn_key)
+    agent, info = steps.learn(algo, cfg, options, agent, rows, stats, learn_key, data)
     if options.overlap:
         return agent, info, None
     return agent, info, steps.act(algo, cfg, agent, stats, obs, act_key)
@@ -97,16 +97,20 @@ def run(
     hosts: Sequence[Host],
     seeds: Seeds,
     train: Train,
+    data: Batch | None = None,
+    since: int = 0,
 ) -> Iterator[Progress]:
     """Steps and learns; yields after every step of all environments.
 
-    The yielded ring is donated to the next step: read it before asking for the
-    next item. Raises whatever an environment raises, before anything has changed.
+    After `since` updates offline it counts on from there, and half of every batch
+    comes from `data`. The yielded ring is donated to the next step: read it before
+    asking for the next item. Raises whatever an environment raises, before anything
+    has changed.
     """
     cfg, call = cast_knobs(cfg), programs(algo, options, hosts[0].spec, seeds)
     agent, rows, stats, obs, action, i, _ = train
     root, n = seeds.roots(), options.num_envs
-    for step in range(int(i) * n + n, options.steps + n, n):
+    for step in range((int(i) - since) * n + n, options.steps + n, n):
         episodes, batch, shown = _step(hosts, seeds, np.asarray(action))
         learning = step >= options.first_update
         actor = agent if learning and options.overlap else None
@@ -115,11 +119,14 @@ def run(
         )
         info: dict[str, Any] = {}
         if learning:
-            agent, info, chosen = call.learn(cfg, agent, rows, stats, obs, i, root)
+            agent, info, chosen = call.learn(
+                cfg, agent, rows, stats, obs, i, root, data
+            )
             action = action if options.overlap else chosen
         else:
             action = call.lead(cfg, agent, stats, obs, i, root)
-        yield Progress(step, Train(agent, rows, stats, obs, action, i), info, episodes)
+        train = Train(agent, rows, stats, obs, action, i)
+        yield Progress(since + step, train, info, episodes)
 
 
 def _step(

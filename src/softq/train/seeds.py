@@ -1,4 +1,4 @@
-"""Several seeds as one program: a leading axis, mapped over by `vmap`."""
+"""Several seeds, and several settings of each, as one program: lanes under `vmap`."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -11,37 +11,47 @@ from softq.ops import threefry
 
 
 class Seeds(NamedTuple):
-    """Seeds first, first + 1, …; a single one carries no axis and costs nothing."""
+    """Seeds first, first + 1, …, for each of `settings`, which vary slowest.
+
+    One lane a pair; a single one carries no axis and costs nothing.
+    """
 
     first: int
     number: int = 1
+    settings: int = 1
 
     @property
-    def all(self) -> range:
-        return range(self.first, self.first + self.number)
+    def all(self) -> list[int]:
+        """The seed of every lane."""
+        own = range(self.first, self.first + self.number)
+        return [seed for _ in range(self.settings) for seed in own]
+
+    @property
+    def lanes(self) -> int:
+        return self.number * self.settings
 
     @property
     def axes(self) -> tuple[int, ...]:
         """The leading axes that arrays of this run carry."""
-        return () if self.number == 1 else (self.number,)
+        return () if self.lanes == 1 else (self.lanes,)
 
     def roots(self) -> Array:
-        """The root key of every seed: one key, or an array of them."""
+        """The root key of every lane: one key, or an array of them."""
         keys = [threefry.key(seed) for seed in self.all]
         return jax.numpy.stack(keys) if self.axes else keys[0]
 
     def lift(self, fn: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Any:
-        """`fn` of one seed as a function of all of them."""
+        """`fn` of one lane as a function of all of them."""
         return jax.vmap(fn, in_axes, out_axes) if self.axes else fn
 
     def join(self, rows: Sequence[np.ndarray]) -> np.ndarray:
-        """One array a seed to the array that lifted functions take."""
+        """One array a lane to the array that lifted functions take."""
         return np.stack(rows) if self.axes else rows[0]
 
     def split(self, array: np.ndarray) -> np.ndarray:
-        """The inverse of `join`: leading axis = seeds, also for a single one."""
+        """The inverse of `join`: leading axis = lanes, also for a single one."""
         return array if self.axes else array[None]
 
     def pick(self, tree: Any, k: int) -> Any:
-        """The k-th seed's part of a state."""
+        """The k-th lane's part of a state."""
         return jax.tree.map(lambda x: x[k], tree) if self.axes else tree

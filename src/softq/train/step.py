@@ -9,7 +9,7 @@ from jaxtyping import Array, Int
 
 from softq.algos import Algorithm
 from softq.data import normalize, ring
-from softq.types import Action, Key, Observation, Spec
+from softq.types import Action, Batch, Key, Observation, Spec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,18 +114,37 @@ def act(
 
 def learn(
     algo: Algorithm, cfg: Any, options: Options, agent: Any, rows: ring.Ring,
-    stats: Any, key: Key,
+    stats: Any, key: Key, data: Batch | None = None,
 ) -> tuple[Any, dict[str, Any]]:  # fmt: skip
-    """Samples and updates as often as an iteration must; the last update's info."""
+    """Samples and updates as often as an iteration must; the last update's info.
+
+    With `data` half of every batch comes from there.
+    """
 
     def one(agent: Any, key: Key) -> tuple[Any, Any]:
         sample_key, update_key = jax.random.split(key)
-        batch = ring.sample(sample_key, rows, options.batch_size)
-        obs, next_obs = (normalize.apply(stats, x) for x in (batch.obs, batch.next_obs))
-        batch = batch._replace(obs=obs, next_obs=next_obs)
-        return algo.update(update_key, agent, batch, cfg)
+        batch = _sample(sample_key, rows, data, options.batch_size)
+        return algo.update(update_key, agent, normalized(batch, stats), cfg)
 
     if options.updates == 1:
         return one(agent, key)
     agent, infos = jax.lax.scan(one, agent, jax.random.split(key, options.updates))
     return agent, jax.tree.map(lambda x: x[-1], infos)
+
+
+def _sample(key: Key, rows: ring.Ring, data: Batch | None, n: int) -> Batch:
+    """n transitions of the ring, or half of them from the data."""
+    if data is None:
+        return ring.sample(key, rows, n)
+    own_key, data_key = jax.random.split(key)
+    own = ring.sample(own_key, rows, n // 2)
+    if data.mc_return is not None:  # what was just collected has no known return
+        own = own._replace(mc_return=jnp.full(n // 2, -jnp.inf))
+    given = ring.draw(data_key, data, len(data.reward), n - n // 2)
+    return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), own, given)
+
+
+def normalized(batch: Batch, stats: Any) -> Batch:
+    """The batch with observations as networks see them."""
+    obs, next_obs = (normalize.apply(stats, x) for x in (batch.obs, batch.next_obs))
+    return batch._replace(obs=obs, next_obs=next_obs)

@@ -1,0 +1,134 @@
+"""Offline data of our own, in the D4RL manner, from the policies in `policies/`.
+
+    python benchmarks/datasets.py --out DIR [--env Hopper-v5] [--steps 100000]
+
+For each of Hopper, HalfCheetah and Walker2d (`-v5`): random (uniform actions), medium
+(the policy at about a third of our expert's return), medium-expert (half of each), all
+sampled, and medium-replay: what SAC's replay held after 100,000 steps of learning
+(`softq train sac --env ID --steps 100000 --seed 0`, trained here where it is missing).
+Files that are there already are kept. `results/datasets.json` has their hashes and mean
+returns; `--check` compares: hashes on the same processor and versions, elsewhere mean
+returns within 5 %.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ENVS = ("Hopper-v5", "HalfCheetah-v5", "Walker2d-v5")
+SETS = {"random": (None,), "medium": ("medium",), "medium-replay": (),
+        "medium-expert": ("medium", "expert")}  # fmt: skip
+RESULT = HERE / "results" / "datasets.json"
+SEED = 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--env", choices=ENVS, action="append")
+    parser.add_argument("--steps", type=int, default=100_000)
+    parser.add_argument("--replays", type=Path, help="where SAC's runs lie, or go")
+    parser.add_argument("--only", choices=tuple(SETS), action="append")
+    parser.add_argument("--check", action="store_true")
+    args = parser.parse_args()
+    made = {}
+    for env in args.env or ENVS:
+        for name in args.only or SETS:
+            path = args.out / f"{env.lower()}-{name}.hdf5"
+            if not path.exists():
+                make(env, name, path, args.steps, args.replays or args.out / "runs")
+            made[path.stem] = told(path)
+            print(path.stem, made[path.stem], flush=True)
+    if args.check:
+        check(made)
+    else:
+        write(made, args.steps)
+
+
+def make(env: str, name: str, path: Path, steps: int, replays: Path) -> None:
+    """One file: uniform actions, policies in equal shares, or what SAC remembers."""
+    from softq import collect
+
+    if name == "medium-replay":
+        collect.collect([str(trained(env, replays))], steps, path, replay=True)
+        return
+    policies = SETS[name]
+    share = steps // len(policies)
+    parts = [collect.Part(p or "random", p and policy(env, p), share) for p in policies]
+    collect.write(parts, env, path, seed=SEED)
+
+
+def trained(env: str, replays: Path) -> Path:
+    """SAC's run of 100,000 steps, finished or gone on with."""
+    import softq
+
+    run = replays / env
+    if run.exists():
+        softq.resume(run)
+    else:
+        softq.train(
+            "sac", env, out=run, seed=SEED, steps=100_000, eval_every=50_000,
+            checkpoint_every=20_000,
+        )  # fmt: skip
+    return run
+
+
+def policy(env: str, level: str):
+    """A committed actor as a policy."""
+    import jax
+    from safetensors.numpy import load_file
+
+    import softq
+    from softq import checkpoint
+    from softq.algos import sac
+    from softq.envs import make, spec_of
+
+    world = make(env)
+    spec, cfg = spec_of(world), sac.Config()
+    world.close()
+    file = HERE / "policies" / f"{env.lower()}-{level}.safetensors"
+    fresh = sac.init(jax.random.key(0), spec, cfg)
+    actor = checkpoint.restore(fresh.actor, load_file(file), str(file))
+    return softq.Policy(sac, cfg, spec, fresh._replace(actor=actor))
+
+
+def told(path: Path) -> dict:
+    from softq.data import doctor
+
+    info = doctor.info(path)
+    return {key: info[key] for key in ("sha256", "steps", "episodes", "returns")}
+
+
+def write(made: dict, steps: int) -> None:
+    from softq import plan
+
+    content = {
+        "command": f"python benchmarks/datasets.py --steps {steps}",
+        "versions": plan.versions(), "machine": plan.machine(), "files": made,
+    }  # fmt: skip
+    RESULT.write_text(json.dumps(content, indent=1) + "\n")
+    print(RESULT)
+
+
+def check(made: dict) -> None:
+    """Raises SystemExit unless the files are those of the committed result."""
+    from softq import plan
+
+    known = json.loads(RESULT.read_text())
+    same = (known["versions"], known["machine"]["processor"]) == (
+        plan.versions(), plan.machine()["processor"],
+    )  # fmt: skip
+    for name, found in made.items():
+        before = known["files"][name]
+        far = abs(found["returns"]["mean"] / before["returns"]["mean"] - 1)
+        good = found["sha256"] == before["sha256"] if same else far <= 0.05
+        print(f"{name:32} {'equal' if good else 'DIFFERS'} ({far:.1%} of mean return)")
+        if not good:
+            raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,316 @@
+"""Conservative Q-learning (Kumar et al. 2020, arXiv 2006.04779), continuous actions.
+
+`sac` on a fixed data set, whose critics also pay for the gap between what they promise
+and what the data show. Equation numbers are that paper's. Departures:
+- the squared error has no ½ (nor in the authors' code): their α is gap_weight/2;
+- log Σ exp is normalised by the number of samples, 3N, so that the gap is that of the
+  integral over the box; targets of other libraries are shifted by gap_weight · log 3N;
+- the next value has no entropy, and the next action is sampled (`backup_entropy`,
+  `max_backup` change it); with gap_weight 0 and the entropy this is SAC;
+- `gap_gradient = "sampled"` scores every action but sends few of them backward: an
+  unbiased gradient (with `scoring = "bfloat16"` nearly so), at a third of the cost;
+- `gap_density = "mixture"` weighs each action by the mixture of all three sources
+  instead of its own: the same integral, with bounded weights.
+"""
+
+import functools
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from softq import nets
+from softq.algos import sac
+from softq.ops import conservative, proposals, tanh_normal, td
+from softq.ops.step import Moments, adam, descend, follow
+from softq.types import Action, Batch, Info, Key, Observation, Scalar, Spec, config
+
+ACTIONS: Literal["continuous"] = "continuous"
+NEEDS: tuple[str, ...] = ()
+Floor = Float[Array, " n"]
+Judged = tuple[Float[Array, "c n"], Float[Array, "c n k"], Float[Array, "c n"]]
+
+
+@config
+class Config:
+    """Numbers are knobs (sweepable); sizes and flags compile."""
+
+    lr: float = 3e-4
+    """Adam's step size, for the critics and the gap's weight."""
+    actor_lr: float = 1e-4
+    """Adam's step size, for the actor and the temperature."""
+    discount: float = 0.99
+    polyak: float = 0.005
+    """Rate at which the target follows the critic (1 − Spinning Up's polyak)."""
+    target_period: int = 0
+    """Copy the target every so many updates instead of averaging; 0 averages."""
+    alpha: float | None = None
+    """A fixed temperature; None learns it."""
+    initial_alpha: float = 1.0
+    """Where a learned temperature starts."""
+    target_entropy: float | None = None
+    """Nats, in normalised action units; None is −dim(A)."""
+    gap: Literal["entropy", "eq1", "eq2", "rho"] = "entropy"
+    """Which of the paper's gaps: CQL(H), eq. 1, eq. 2 (both with μ = π), CQL(ρ)."""
+    gap_weight: float = 5.0
+    """What the gap costs beside the squared error (twice the paper's α)."""
+    gap_target: float | None = None
+    """Learn a factor α' that holds gap_weight · gap here; None: it is 1."""
+    initial_weight: float = 1.0
+    """Where a learned α' starts."""
+    gap_samples: int = 10
+    """Actions from each source: the box, the policy at s, the policy at s'."""
+    gap_gradient: Literal["exact", "sampled"] = "exact"
+    """Through every action, or through `gap_draws` drawn by their share in it."""
+    gap_draws: int = 1
+    """Actions a state that a sampled gradient goes through."""
+    gap_density: Literal["own", "mixture"] = "own"
+    """Weigh an action by the density it was drawn from, or by that of all sources."""
+    scoring: Literal["float32", "bfloat16"] = "float32"
+    """Precision in which a sampled gradient scores the actions."""
+    temp: float = 1.0
+    """T in CQL(H)'s T log Σ exp(Q/T): how soft its maximum is; not the temperature."""
+    backup_entropy: bool = False
+    """The next value counts the policy's entropy, as SAC's does."""
+    max_backup: int = 0
+    """The best of so many next actions instead of one; 0 takes one (AntMaze: 10)."""
+    bc_updates: int = 0
+    """Updates in which the actor first copies the data."""
+    hidden: tuple[int, ...] = (256, 256, 256)
+
+
+class State(NamedTuple):
+    actor: nets.Net
+    critic: nets.Net  # two, stacked
+    target: nets.Net
+    log_alpha: Scalar  # idle where the temperature is fixed
+    log_weight: Scalar  # of α'; idle where there is no gap_target
+    actor_moments: Moments
+    critic_moments: Moments
+    alpha_moments: Moments
+    weight_moments: Moments
+    updates: Int[Array, ""]
+
+
+class Proposed(NamedTuple):
+    """k actions for each state and their log densities; the first few are uniform."""
+
+    action: Float[Array, "n k d"]
+    log_mu: Float[Array, "n k"]
+    uniform: int
+
+
+def init(key: Key, spec: Spec, cfg: Config) -> State:
+    """Fresh networks; the target starts as a copy of the critic."""
+    actor_key, critic_key = jax.random.split(key)
+    shape, dim = spec.obs_shape, spec.action_dim
+    actor = nets.Net(actor_key, shape, 2 * dim, cfg.hidden)
+    critic = nets.ensemble(
+        critic_key, 2, lambda k: nets.Net(k, shape, 1, cfg.hidden, dim)
+    )
+    target = jax.tree.map(jnp.copy, critic)
+    log_alpha = jnp.log(jnp.asarray(cfg.initial_alpha, jnp.float32))
+    log_weight = conservative.capped(jnp.log(jnp.float32(cfg.initial_weight)))
+    moments = adam(actor), adam(critic), adam(log_alpha), adam(log_weight)
+    return State(actor, critic, target, log_alpha, log_weight, *moments, jnp.int32(0))
+
+
+def update(
+    key: Key, state: State, batch: Batch, cfg: Config, floor: Floor | None = None
+) -> tuple[State, Info]:
+    """Algorithm 1's gradient steps: α', critics, actor, temperature, target.
+
+    `floor` is Cal-QL's: below it the policy's actions are not pushed.
+    """
+    next_key, actor_key = jax.random.split(key)
+    gap_key, draw_key = jax.random.split(jax.random.fold_in(key, 2))
+    alpha, factor = temperature(state, cfg), _factor(state, cfg)
+    y = critic_target(state.target, state.actor, batch, next_key, alpha, cfg)
+    proposed = propose(gap_key, state.actor, batch, cfg)
+    critic, critic_moments, critic_info = descend(
+        critic_loss, state.critic, state.critic_moments, cfg.lr, batch, y, proposed,
+        draw_key, cfg, factor=factor, floor=floor,
+    )  # fmt: skip
+    log_weight, weight_moments = state.log_weight, state.weight_moments
+    if cfg.gap_target is not None:
+        log_weight, weight_moments, _ = descend(
+            conservative.dual_loss, log_weight, weight_moments, cfg.lr,
+            critic_info["gap"], gap_weight=cfg.gap_weight, gap_target=cfg.gap_target,
+        )  # fmt: skip
+        log_weight = conservative.capped(log_weight)
+    actor, actor_moments, actor_info = descend(
+        actor_loss, state.actor, state.actor_moments, cfg.actor_lr, critic, batch,
+        actor_key, alpha=alpha, cloning=state.updates < cfg.bc_updates,
+    )  # fmt: skip
+    log_alpha, alpha_moments = state.log_alpha, state.alpha_moments
+    if cfg.alpha is None:
+        log_alpha, alpha_moments, _ = descend(
+            sac.alpha_loss, log_alpha, alpha_moments, cfg.actor_lr,
+            -actor_info["entropy"],
+            target_entropy=sac.target_entropy(batch, cfg.target_entropy),
+        )  # fmt: skip
+    updates = state.updates + 1
+    target = follow(state.target, critic, updates, cfg.polyak, cfg.target_period)
+    moments = actor_moments, critic_moments, alpha_moments, weight_moments
+    new = State(actor, critic, target, log_alpha, log_weight, *moments, updates)
+    info = {**critic_info, **actor_info, "alpha": alpha, "gap_factor": factor}
+    return new, info
+
+
+def critic_target(
+    target: nets.Net, actor: nets.Net, batch: Batch, key: Key, alpha: Scalar,
+    cfg: Config,
+) -> Float[Array, " n"]:  # fmt: skip
+    """r + γ (1 − terminated) V(s'): eq. 1's backup, in the form that cfg names."""
+    if cfg.backup_entropy:
+        return sac.critic_target(
+            target, actor, batch, key, alpha=alpha, discount=cfg.discount
+        )
+    dist = sac.policy(actor, batch.next_obs)
+    action, _ = proposals.of_policy(key, *dist, max(cfg.max_backup, 1))
+    q = _many(target, batch.next_obs, action)
+    v = jnp.max(jnp.min(q, axis=0), axis=-1)  # over critics, then over actions
+    return td.target(batch.reward, batch.terminated, v, cfg.discount)
+
+
+def propose(key: Key, actor: nets.Net, batch: Batch, cfg: Config) -> Proposed:
+    """Actions that the gap looks at: CQL(H)'s three sources, or the policy's alone."""
+    here = sac.policy(actor, batch.obs)
+    if cfg.gap != "entropy":
+        return Proposed(*proposals.of_policy(key, *here, cfg.gap_samples), 0)
+    after = sac.policy(actor, batch.next_obs)
+    mixed = cfg.gap_density == "mixture"
+    drawn = proposals.three_sources(key, here, after, cfg.gap_samples, mixed)
+    return Proposed(*drawn, cfg.gap_samples)
+
+
+def critic_loss(
+    critic: nets.Net, batch: Batch, y: Floor, proposed: Proposed, key: Key,
+    cfg: Config, *, factor: Scalar, floor: Floor | None,
+) -> tuple[Scalar, Info]:  # fmt: skip
+    """Σ_i E[(Q_i(s, a) − y)²] + α' (gap_weight · gap_i − gap_target) (eqs. 2 to 4)."""
+    judge = _exact if cfg.gap_gradient == "exact" else _sampled
+    q_data, q_any, gap = judge(critic, batch, proposed, key, cfg, floor)
+    error = jnp.mean((q_data - y[None]) ** 2, axis=-1)
+    gaps = jnp.mean(gap, axis=-1)
+    target = 0.0 if cfg.gap_target is None else cfg.gap_target
+    loss = jnp.sum(error + factor * (cfg.gap_weight * gaps - target))
+    scores = conservative.scores(cfg.gap, q_any, proposed.log_mu[None], cfg.temp)
+    share = jax.nn.softmax(scores, axis=-1)
+    info = {
+        "critic_loss": jnp.sum(error),
+        "q": jnp.mean(q_data),
+        "gap": jnp.mean(gaps),
+        "q_mu": jnp.mean(jnp.sum(share * q_any, axis=-1)),
+        "effective_samples": jnp.mean(1.0 / jnp.sum(share**2, axis=-1)),
+    }
+    return loss, info
+
+
+def _exact(
+    critic: nets.Net, batch: Batch, proposed: Proposed, key: Key, cfg: Config,
+    floor: Floor | None,
+) -> Judged:  # fmt: skip
+    """Q at the data, Q at every action, and the gap, all with their gradients."""
+    action = jnp.concatenate([batch.action[:, None], proposed.action], axis=1)
+    q = _many(critic, batch.obs, action)
+    q_data, q_any = q[..., 0], _floored(q[..., 1:], proposed.uniform, floor)
+    return (
+        q_data,
+        q_any,
+        conservative.gap(cfg.gap, q_any, proposed.log_mu[None], q_data, cfg.temp),
+    )
+
+
+def _sampled(
+    critic: nets.Net, batch: Batch, proposed: Proposed, key: Key, cfg: Config,
+    floor: Floor | None,
+) -> Judged:  # fmt: skip
+    """The same numbers, with a gradient through `gap_draws` actions of each critic."""
+    still = jax.lax.stop_gradient(critic)
+    scored = _many(still, batch.obs, proposed.action, cfg.scoring)
+    q_any = _floored(scored, proposed.uniform, floor)
+    index = conservative.draw(
+        key,
+        conservative.scores(cfg.gap, q_any, proposed.log_mu[None], cfg.temp),
+        cfg.gap_draws,
+    )
+
+    def of_one(net: nets.Net, at: Int[Array, "n m"]) -> Float[Array, "n m+1"]:
+        chosen = jnp.take_along_axis(proposed.action, at[..., None], axis=1)
+        both = jnp.concatenate([batch.action[:, None], chosen], axis=1)
+        return nets.many(net, batch.obs, both)[..., 0]
+
+    q = jax.vmap(of_one)(critic, index)
+    q_data, q_chosen = q[..., 0], q[..., 1:]
+    if floor is not None:
+        free = index < proposed.uniform
+        q_chosen = jnp.where(
+            free, q_chosen, conservative.calibrated(q_chosen, floor[None])
+        )
+    slope = jnp.mean(q_chosen, axis=-1) - (0.0 if cfg.gap == "eq1" else q_data)
+    value = conservative.gap(cfg.gap, q_any, proposed.log_mu[None], q_data, cfg.temp)
+    # The value of the whole sum, the slope of the few.
+    return q_data, q_any, slope + jax.lax.stop_gradient(value - slope)
+
+
+def _floored(
+    q_any: Float[Array, "c n k"], uniform: int, floor: Floor | None
+) -> Float[Array, "c n k"]:
+    """Cal-QL's floor under the policy's actions; uniform ones have none."""
+    if floor is None:
+        return q_any
+    own = conservative.calibrated(q_any[..., uniform:], floor[None])
+    return jnp.concatenate([q_any[..., :uniform], own], axis=-1)
+
+
+def actor_loss(
+    actor: nets.Net, critic: nets.Net, batch: Batch, key: Key, *, alpha: Scalar,
+    cloning: Bool[Array, ""],
+) -> tuple[Scalar, Info]:  # fmt: skip
+    """SAC's, E[α log π − min_i Q_i]; while cloning, E[α log π − log π(a_data|s)]."""
+    loss, info = sac.actor_loss(actor, critic, batch, key, alpha=alpha)
+    likelihood = tanh_normal.log_density(batch.action, *sac.policy(actor, batch.obs))
+    copy = -alpha * info["entropy"] - jnp.mean(likelihood)
+    return jnp.where(cloning, copy, loss), info
+
+
+def act(key: Key, state: State, obs: Observation, cfg: Config, explore: bool) -> Action:
+    """Actions (n, d) for observations (n, …): sampled, or the greedy median."""
+    return sac.choose(key, state.actor, obs, explore)
+
+
+def value(
+    state: State, obs: Observation, action: Action, cfg: Config
+) -> Float[Array, " n"]:
+    """min_i Q_i(s, a), what the actor climbs."""
+    return jnp.min(sac.q_values(state.critic, obs, action), axis=0)
+
+
+def entropy(
+    key: Key, state: State, obs: Observation, cfg: Config
+) -> Float[Array, " n"]:
+    """An unbiased estimate of H(π(·|s)) in nats: −log π at one sample."""
+    return sac.surprise(key, state.actor, obs)
+
+
+def temperature(state: State, cfg: Config) -> Scalar:
+    """α in reward units a nat."""
+    return jnp.exp(state.log_alpha) if cfg.alpha is None else jnp.float32(cfg.alpha)
+
+
+def _factor(state: State, cfg: Config) -> Scalar:
+    """α', a number to the critics; 1 where it is not learned."""
+    if cfg.gap_target is None:
+        return jnp.float32(1.0)
+    return jnp.exp(state.log_weight)
+
+
+def _many(
+    critic: nets.Net, obs: Observation, action: Float[Array, "n k d"],
+    precision: nets.Precision = "float32",
+) -> Float[Array, "c n k"]:  # fmt: skip
+    """Q_i(s, ·) of several actions in each state, by every critic."""
+    score = functools.partial(nets.many, precision=precision)
+    return jax.vmap(score, (0, None, None))(critic, obs, action)[..., 0]

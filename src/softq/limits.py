@@ -1,0 +1,99 @@
+"""What cannot be meant: numbers, batches and rings that no run could have."""
+
+import dataclasses
+from typing import Any
+
+from softq.data import ring
+from softq.machine import free_memory
+from softq.plan import Plan, ring_rows
+from softq.train.step import Options
+from softq.types import SoftqError, Spec
+
+# Options that may be zero, and those that may be anything.
+MAY_BE_ZERO = {
+    "seed", "learning_starts", "eval_every", "checkpoint_every", "max_replay",
+    "target_period", "alpha", "discount", "noise", "gap_weight", "max_backup",
+    "bc_updates", "finetune_steps", "target_noise", "target_clip", "q_weight",
+}  # fmt: skip
+ANY_NUMBER = {"target_entropy", "gap_target", "reward_shift"}
+AT_MOST_ONE = {"discount", "polyak", "target_entropy_ratio", "expectile"}
+
+
+def check(plan: Plan) -> None:
+    """Raises SoftqError for numbers that cannot be meant, each with what was found."""
+    for prefix, part in (
+        ("", plan),
+        ("", plan.loop),
+        ("", plan.cadence),
+        ("algo.", plan.algo),
+    ):
+        for field in dataclasses.fields(part):
+            _check_number(prefix, field.name, getattr(part, field.name))
+    if plan.data is None:
+        _check_ring(plan.loop)
+        if plan.sweep:
+            raise SoftqError(
+                "--sweep trains every value on the same data: give --data FILE. In an "
+                "environment start a run for each value"
+            )
+        return
+    _check_number("data.", "reward_scale", plan.data.reward_scale)
+    if plan.finetune_env is not None:
+        if plan.sweep:
+            raise SoftqError("--sweep and --finetune-env do not go together")
+        if plan.finetune_steps < plan.loop.batch_size:
+            raise SoftqError(
+                f"--finetune-steps must be at least a batch ({plan.loop.batch_size}); "
+                f"found {plan.finetune_steps}"
+            )
+        _check_ring(plan.online)
+    elif plan.finetune_steps:
+        raise SoftqError("--finetune-steps needs --finetune-env ID")
+    if "mc_return" in plan.module.NEEDS and "discount" in plan.settings[0]:
+        raise SoftqError(f"{plan.algorithm} cannot sweep discount: its data change too")
+    for one in plan.sweep:
+        for value in one.values:
+            _check_number("algo.", one.knob, value)
+
+
+def _check_ring(loop: Options) -> None:
+    """Raises SoftqError where a batch is larger than what there can be to draw from."""
+    if loop.batch_size > loop.capacity:
+        raise SoftqError(
+            f"a batch of {loop.batch_size:,} is larger than the replay ring, "
+            f"which holds {loop.capacity:,}. "
+            f"Try: --capacity {max(loop.batch_size, 1_000_000)}"
+        )
+    if loop.batch_size > loop.steps:
+        raise SoftqError(
+            f"a batch of {loop.batch_size:,} is larger than the {loop.steps:,} "
+            f"steps of the run. Try: --batch-size {max(loop.steps // 10, 1)}"
+        )
+
+
+def _check_number(prefix: str, name: str, value: Any) -> None:
+    flag = f"--{prefix}{name.replace('_', '-')}"
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            continue
+        if name in ANY_NUMBER:
+            continue
+        least = 0 if name in MAY_BE_ZERO else None
+        good = number >= 0 if least == 0 else number > 0
+        if not good or number != number or number == float("inf"):
+            bound = "zero or more" if least == 0 else "more than zero"
+            raise SoftqError(f"{flag} must be {bound}; found {number}")
+        if name in AT_MOST_ONE and number > 1:
+            raise SoftqError(f"{flag} must be at most 1; found {number}")
+
+
+def check_memory(plan: Plan, spec: Spec) -> None:
+    """Raises SoftqError where the replay ring would not fit into free memory."""
+    per_row, rows = ring.row_bytes(spec), ring_rows(plan)
+    needed, free = per_row * rows * plan.seeds, free_memory()
+    if needed > 0.8 * free:
+        fits = int(0.5 * free / per_row / plan.seeds)
+        raise SoftqError(
+            f"a replay ring of {rows:,} rows needs {needed / 2**30:.1f} GiB; "
+            f"{free / 2**30:.1f} GiB are free. Try: --capacity {fits}"
+        )

@@ -1,0 +1,219 @@
+"""Learning from fixed data: exact resume, lanes, mixed replay, the monitor."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import softq
+from softq.algos import ALGOS
+from softq.data import ring
+from softq.log import TIMING
+from softq.train import offline
+from softq.train import step as steps
+from softq.train.seeds import Seeds
+from softq.train.step import Options
+from softq.types import Batch, Progress, Spec, cast_knobs
+
+SPEC = Spec((3,), "float32", (-2.0,), (2.0,))
+ROWS = 300
+TINY: dict[str, Any] = {
+    "steps": 300, "batch_size": 8, "log_every": 100, "eval_every": 100,
+    "eval_episodes": 1, "checkpoint_every": 100,
+    "algo": {"hidden": (8, 8), "gap_samples": 2},
+}  # fmt: skip
+
+
+def arrays(seed: int = 0) -> dict[str, np.ndarray]:
+    """Pendulum-like episodes of 50 rows, in D4RL's columns."""
+    random = np.random.default_rng(seed)
+    obs = random.normal(size=(ROWS + 1, 3)).astype(np.float32)
+    last = np.arange(ROWS) % 50 == 49
+    return {
+        "observations": obs[:-1], "next_observations": obs[1:],
+        "actions": random.uniform(-2, 2, (ROWS, 1)).astype(np.float32),
+        "rewards": random.normal(size=ROWS).astype(np.float32),
+        "terminals": last & (np.arange(ROWS) < 100), "timeouts": last,
+    }  # fmt: skip
+
+
+def batch(seed: int = 0) -> Batch:
+    random = np.random.default_rng(seed)
+    columns = (
+        random.normal(size=(ROWS, 3)), random.uniform(-1, 1, (ROWS, 1)),
+        random.normal(size=ROWS), random.normal(size=(ROWS, 3)),
+    )  # fmt: skip
+    numbers = [jnp.asarray(column, jnp.float32) for column in columns]
+    return Batch(*numbers, jnp.asarray(random.random(ROWS) < 0.1))
+
+
+def last_of(name: str, cfg: Any, seeds: Seeds, data: Batch, updates: int) -> Progress:
+    options = Options(steps=updates, batch_size=8)
+    algo = ALGOS[name]
+    train = offline.start(algo, cfg, options, SPEC, seeds, None, 0)
+    for progress in offline.run(algo, cfg, options, SPEC, seeds, data, train):
+        last = progress
+    return last
+
+
+def records(run: Path, name: str) -> list[dict[str, Any]]:
+    """A file's records without what depends on the clock."""
+    lines = (run / name).read_text().splitlines()
+    return [{k: v for k, v in json.loads(x).items() if k not in TIMING} for x in lines]
+
+
+def hashes(run: Path, step: int) -> dict[str, str]:
+    folder = run / "checkpoints" / str(step)
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.glob("*.safetensors")
+    }
+
+
+def stop_at(step: int) -> Callable[[Progress], bool]:
+    return lambda progress: progress.step >= step
+
+
+ONLINE = {"finetune_env": "Pendulum-v1", "finetune_steps": 60}
+RUNS: dict[str, tuple[str, dict[str, Any], int, int]] = {
+    "on data": ("cql", {}, 100, 300),
+    "two seeds and a sweep": ("cql", {"seeds": 2, "sweep": {"lr": [1e-4, 1e-3]}}, 200,
+                              300),
+    "stopped on data, then online": ("calql", ONLINE, 100, 360),
+    "stopped online": ("calql", {**ONLINE, "checkpoint_every": 20}, 330, 360),
+    "stopped between": ("calql", ONLINE, 300, 360),
+    "normalised": ("td3_bc", {**ONLINE, "algo": {"hidden": (8,)}}, 330, 360),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("run", RUNS.values(), ids=RUNS.keys())
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    run: tuple[str, dict[str, Any], int, int], tmp_path: Path
+) -> None:
+    name, changes, at, end = run
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    given = {**TINY, **changes, "data": arrays(), "eval_env": "Pendulum-v1"}
+    softq.train(name, out=whole, **given)
+    softq.train(name, out=parts, on_progress=stop_at(at), **given)
+    assert not (parts / "checkpoints" / str(end)).exists()
+    softq.resume(parts, data=arrays())
+    assert hashes(parts, end) == hashes(whole, end)
+    for file in ("metrics.jsonl", "evals.jsonl"):
+        assert records(parts, file) == records(whole, file)
+        assert records(whole, file)
+
+
+def test_lanes_of_seeds_and_settings_equal_separate_runs() -> None:
+    data, config = batch(), ALGOS["bc"].Config
+    values = np.float32([1e-4, 1e-2])
+    swept = jax.tree.map(lambda *x: np.stack(x), *(
+        cast_knobs(config(lr=float(x), hidden=(8,))) for x in values))  # fmt: skip
+    lanes = Seeds(3, 2, 2)
+    together = last_of("bc", swept, lanes, data, 130)
+    assert lanes.all == [3, 4, 3, 4]
+    for k, (value, seed) in enumerate([(0, 3), (0, 4), (1, 3), (1, 4)]):
+        cfg = config(lr=float(values[value]), hidden=(8,))
+        alone = last_of("bc", cfg, Seeds(seed), data, 130)
+        found = jax.tree.leaves(lanes.pick(together.train.agent, k))
+        for a, b in zip(found, jax.tree.leaves(alone.train.agent), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_the_number_of_updates_a_call_does_not_matter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cfg = ALGOS["bc"].Config(hidden=(8,))
+    whole = last_of("bc", cfg, Seeds(0), batch(), 120)
+    monkeypatch.setattr(offline, "CHUNK", 30)
+    pieces = last_of("bc", cfg, Seeds(0), batch(), 120)
+    assert whole.step == pieces.step == 120
+    for a, b in zip(
+        jax.tree.leaves(whole.train), jax.tree.leaves(pieces.train), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_every_row_is_drawn_as_often_as_any_other() -> None:
+    data = batch()._replace(reward=jnp.arange(ROWS, dtype=jnp.float32))
+    keys = jax.random.split(jax.random.key(0), 500)
+    drawn = jax.vmap(lambda k: ring.draw(k, data, ROWS, 60).reward)(keys)
+    counts = np.bincount(np.asarray(drawn, int).ravel(), minlength=ROWS)
+    assert np.abs(counts - 100).max() < 5 * 10  # five standard deviations
+
+
+def test_the_monitor_is_the_mean_q_at_the_same_states() -> None:
+    algo, cfg = ALGOS["cql"], ALGOS["cql"].Config(hidden=(8,), gap_samples=2)
+    data = batch()
+    last = last_of("cql", cfg, Seeds(0), data, 100)
+    agent, info = last.train.agent, last.info
+    q = algo.value(agent, data.obs, data.action, cast_knobs(cfg))
+    assert float(info["q_data"]) == pytest.approx(float(q.mean()), rel=1e-5)
+    grid = jnp.linspace(-1, 1, 201)
+    over = [
+        algo.value(agent, data.obs, jnp.full((ROWS, 1), a), cast_knobs(cfg)).mean()
+        for a in grid
+    ]
+    spread = float(np.std(over)) / np.sqrt(ROWS)
+    assert float(info["q_uniform"]) == pytest.approx(
+        float(np.mean(over)), abs=6 * spread + 1e-4
+    )
+    assert "q_policy" in info
+
+
+def test_no_monitor_where_no_q_is_learned() -> None:
+    last = last_of("bc", ALGOS["bc"].Config(hidden=(8,)), Seeds(0), batch(), 100)
+    assert set(last.info) == {"actor_loss"}
+
+
+def test_half_of_a_mixed_batch_is_from_the_data() -> None:
+    given = batch()._replace(reward=jnp.full(ROWS, 7.0), mc_return=jnp.full(ROWS, 3.0))
+    own = jax.tree.map(lambda x: x[:40], batch(1))
+    rows = ring.insert(ring.empty(SPEC, 40), own)
+    seen: list[Batch] = []
+
+    class Recorder:
+        @staticmethod
+        def update(key: Any, agent: Any, drawn: Batch, cfg: Any) -> Any:
+            seen.append(drawn)
+            return agent, {}
+
+    options = Options(batch_size=10)
+    steps.learn(Recorder, None, options, None, rows, None, jax.random.key(0), given)  # type: ignore[arg-type]
+    (drawn,) = seen
+    assert np.sum(np.asarray(drawn.reward) == 7.0) == 5
+    np.testing.assert_array_equal(
+        np.isneginf(np.asarray(drawn.mc_return)), np.asarray(drawn.reward) != 7.0
+    )
+
+
+def test_fine_tuning_goes_on_from_the_last_update(tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    run = softq.train(
+        "cql", data=arrays(), out=tmp_path / "run", on_progress=seen.append,
+        **{**TINY, **ONLINE, "eval_every": 0},
+    )  # fmt: skip
+    assert [p.step for p in seen[:4]] == [100, 200, 300, 301]
+    assert run.step == seen[-1].step == 360
+    before, after = seen[2].train.agent, seen[3].train.agent
+    # Nothing is learned before a batch has been collected.
+    np.testing.assert_array_equal(
+        before.actor.mlp.layers[0].weight, after.actor.mlp.layers[0].weight
+    )
+    assert int(run.policy.agent.updates) == 300 + 60 - 7
+
+
+def test_normalising_uses_the_datas_own_mean_and_deviation() -> None:
+    run = softq.train(
+        "bc", data=arrays(), normalize_obs=True,
+        **{**TINY, "algo": {"hidden": (8,)}, "steps": 100, "eval_every": 0},
+    )  # fmt: skip
+    obs = arrays()["observations"]
+    np.testing.assert_allclose(run.policy.stats.mean, obs.mean(0), atol=1e-5)
+    spread = np.sqrt(np.asarray(run.policy.stats.deviation) / len(obs))
+    np.testing.assert_allclose(spread, obs.std(0), rtol=1e-4)
