@@ -102,27 +102,26 @@ def with_std(actor: Any, raw: float) -> Any:
     return eqx.tree_at(lambda net: net.mlp.layers[-1].bias, actor, bias)
 
 
-@functools.partial(jax.jit, static_argnames="uniform")
+@jax.jit
 def judged(
     critic: Any, data: Batch, y: Any, action: Any, log_mu: Any, key: Any,
-    cfg: cql.Config, factor: Any, floor: Any, uniform: int,
+    cfg: cql.Config, factor: Any, floor: Any,
 ) -> Any:  # fmt: skip
     """((loss, info), gradient) of the critics' loss."""
     return jax.value_and_grad(cql.critic_loss, has_aux=True)(
-        critic, data, y, cql.Proposed(action, log_mu, uniform), key, cfg,
-        factor=factor, floor=floor,
+        critic, cql.Seen(data, y, cql.Proposed(action, log_mu), floor), key, cfg,
+        factor=factor,
     )  # fmt: skip
 
 
-@functools.partial(jax.jit, static_argnames="uniform")
+@jax.jit
 def many_gradients(
     critic: Any, y: Any, action: Any, log_mu: Any, keys: Any, cfg: Any, floor: Any,
-    uniform: int,
 ) -> Any:  # fmt: skip
     def one(key: Any) -> Any:
         return jax.grad(cql.critic_loss, has_aux=True)(
-            critic, batch(), y, cql.Proposed(action, log_mu, uniform), key, cfg,
-            factor=jnp.float32(1.0), floor=floor,
+            critic, cql.Seen(batch(), y, cql.Proposed(action, log_mu), floor), key, cfg,
+            factor=jnp.float32(1.0),
         )[0]  # fmt: skip
 
     return jax.lax.map(one, keys, batch_size=100)
@@ -164,7 +163,7 @@ def ask(
     action, log_mu, uniform = proposed(cfg.gap)
     return judged(
         start().critic if critic is None else critic, data or batch(), Y, action,
-        log_mu, key, cfg, jnp.float32(factor), floor, uniform=uniform,
+        log_mu, key, cfg, jnp.float32(factor), floor,
     )  # fmt: skip
 
 
@@ -289,7 +288,6 @@ def test_a_sampled_gradient_is_the_exact_one_on_average(
         floor = jnp.asarray(middle, jnp.float32)
     drawn = many_gradients(
         crowd(), Y, action, log_mu, jax.random.split(KEY, keys), cfg, floor,
-        uniform=uniform,
     )  # fmt: skip
     exact = by_hand(form, 3.0, temp, floor, crowd())[2]
     sizes, beyond, random = [], [], []
@@ -414,9 +412,8 @@ def test_a_mixture_gives_every_action_the_density_of_all_three() -> None:
 @pytest.mark.parametrize("form", ["eq2", "rho"])
 def test_the_other_gaps_look_at_the_policys_own_actions_alone(form: str) -> None:
     actor = with_std(start().actor, -1e3)
-    action, _, uniform = offered(KEY, actor, config(gap=form))
+    action, _ = offered(KEY, actor, config(gap=form))
     assert action.shape == (N, K, DIM)
-    assert uniform == 0
     assert offered(KEY, actor, config())[2] == K
     chosen = np.tanh(gaussian(actor, batch().obs)[0])[:, None]
     expected = np.broadcast_to(chosen, action.shape)

@@ -155,3 +155,54 @@ def test_follow_copies_at_multiples_of_the_period_and_never_otherwise(
 def test_follow_without_a_period_is_polyak_at_every_update(updates: int) -> None:
     new = step.follow(START, FAR, jnp.int32(updates), 0.25, 0)
     near(new, {"w": np.array([0.5, 1.25, 0.4375]), "b": np.array(2.0)})
+
+
+# In parts.
+
+
+def misfit(params: Any, batch: Any, power: Any, *, scale: Any) -> Any:
+    x, y = batch
+    error = jnp.tanh(x @ params["w"] + params["b"]) - y
+    loss = scale * jnp.mean(jnp.abs(error) ** power)
+    return loss, {"loss": loss, "error": jnp.mean(error)}
+
+
+def problem(seed: int) -> tuple[Any, Any]:
+    random = np.random.default_rng(seed)
+    params = {"w": random.normal(size=3), "b": random.normal(size=())}
+    batch = random.normal(size=(12, 3)), random.normal(size=12)
+    return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), (params, batch))
+
+
+@pytest.mark.parametrize("parts", [1, 3, 12])
+def test_a_gradient_in_parts_is_that_of_the_whole(parts: int) -> None:
+    params, batch = problem(0)
+
+    def both(loss: Any) -> Any:
+        def found(params: Any, scale: Any) -> Any:
+            grad = jax.value_and_grad(loss, has_aux=True)
+            return grad(params, batch, 2.0, scale=scale)
+
+        return jax.jit(found)(params, jnp.float32(0.7))
+
+    whole, cut = both(misfit), both(step.in_parts(misfit, parts))
+    assert jax.tree.structure(whole) == jax.tree.structure(cut)
+    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(cut), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_parts_map_over_lanes_of_parameters_batches_and_scalars() -> None:
+    problems = [problem(seed) for seed in range(2)]
+    scales = jnp.float32([0.5, 2.0])
+    stacked = jax.tree.map(lambda *x: jnp.stack(x), *problems)
+
+    def of_lane(problem: Any, scale: Any) -> Any:
+        cut = step.in_parts(misfit, 4)
+        return jax.grad(cut, has_aux=True)(*problem, 2.0, scale=scale)
+
+    lanes = jax.jit(jax.vmap(of_lane))(stacked, scales)
+    for k, one in enumerate(problems):
+        alone, _ = jax.grad(misfit, has_aux=True)(*one, 2.0, scale=scales[k])
+        found = jax.tree.map(lambda x, k=k: x[k], lanes[0])
+        for a, b in zip(jax.tree.leaves(alone), jax.tree.leaves(found), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)

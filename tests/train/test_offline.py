@@ -171,20 +171,21 @@ def test_no_monitor_where_no_q_is_learned() -> None:
     assert set(last.info) == {"actor_loss"}
 
 
-def test_half_of_a_mixed_batch_is_from_the_data() -> None:
+def test_half_of_a_mixed_batch_is_from_the_data(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     given = batch()._replace(reward=jnp.full(ROWS, 7.0), mc_return=jnp.full(ROWS, 3.0))
     own = jax.tree.map(lambda x: x[:40], batch(1))
     rows = ring.insert(ring.empty(SPEC, 40), own)
     seen: list[Batch] = []
 
-    class Recorder:
-        @staticmethod
-        def update(key: Any, agent: Any, drawn: Batch, cfg: Any) -> Any:
-            seen.append(drawn)
-            return agent, {}
+    def update(key: Any, agent: Any, drawn: Batch, cfg: Any) -> Any:
+        seen.append(drawn)
+        return agent, {}
 
-    options = Options(batch_size=10)
-    steps.learn(Recorder, None, options, None, rows, None, jax.random.key(0), given)  # type: ignore[arg-type]
+    monkeypatch.setattr(ALGOS["bc"], "update", update)
+    options, key = Options(batch_size=10), jax.random.key(0)
+    steps.learn(ALGOS["bc"], None, options, None, rows, None, key, given)
     (drawn,) = seen
     assert np.sum(np.asarray(drawn.reward) == 7.0) == 5
     np.testing.assert_array_equal(

@@ -6,6 +6,7 @@ from jaxtyping import Array, Float
 
 from softq.algos import (
     bc,
+    bc_discrete,
     calql,
     cql,
     cql_discrete,
@@ -60,5 +61,5 @@ class Algorithm(Protocol):
 ALGOS: dict[str, Algorithm] = {
     "sac": sac, "sac_discrete": sac_discrete, "soft_dqn": soft_dqn, "sql": sql,
     "ddpg": ddpg, "cql": cql, "cql_discrete": cql_discrete, "calql": calql, "iql": iql,
-    "td3_bc": td3_bc, "bc": bc,
+    "td3_bc": td3_bc, "bc": bc, "bc_discrete": bc_discrete,
 }  # fmt: skip

@@ -13,7 +13,6 @@ and what the data show. Equation numbers are that paper's. Departures:
   instead of its own: the same integral, with bounded weights.
 """
 
-import functools
 from typing import Literal, NamedTuple
 
 import jax
@@ -23,7 +22,7 @@ from jaxtyping import Array, Bool, Float, Int
 from softq import nets
 from softq.algos import sac
 from softq.ops import conservative, proposals, tanh_normal, td
-from softq.ops.step import Moments, adam, descend, follow
+from softq.ops.step import Moments, adam, descend, follow, in_parts
 from softq.types import Action, Batch, Info, Key, Observation, Scalar, Spec, config
 
 ACTIONS: Literal["continuous"] = "continuous"
@@ -94,11 +93,19 @@ class State(NamedTuple):
 
 
 class Proposed(NamedTuple):
-    """k actions for each state and their log densities; the first few are uniform."""
+    """k actions for each state, CQL(H)'s first third of them uniform, and log μ."""
 
     action: Float[Array, "n k d"]
     log_mu: Float[Array, "n k"]
-    uniform: int
+
+
+class Seen(NamedTuple):
+    """What a critic update looks at, state by state."""
+
+    batch: Batch
+    y: Float[Array, " n"]
+    proposed: Proposed
+    floor: Floor | None
 
 
 def init(key: Key, spec: Spec, cfg: Config) -> State:
@@ -128,9 +135,10 @@ def update(
     alpha, factor = temperature(state, cfg), _factor(state, cfg)
     y = critic_target(state.target, state.actor, batch, next_key, alpha, cfg)
     proposed = propose(gap_key, state.actor, batch, cfg)
+    seen = Seen(batch, y, proposed, floor)
     critic, critic_moments, critic_info = descend(
-        critic_loss, state.critic, state.critic_moments, cfg.lr, batch, y, proposed,
-        draw_key, cfg, factor=factor, floor=floor,
+        in_parts(critic_loss, _parts(proposed, cfg)), state.critic,
+        state.critic_moments, cfg.lr, seen, draw_key, cfg, factor=factor,
     )  # fmt: skip
     log_weight, weight_moments = state.log_weight, state.weight_moments
     if cfg.gap_target is not None:
@@ -141,7 +149,8 @@ def update(
         log_weight = conservative.capped(log_weight)
     actor, actor_moments, actor_info = descend(
         actor_loss, state.actor, state.actor_moments, cfg.actor_lr, critic, batch,
-        actor_key, alpha=alpha, cloning=state.updates < cfg.bc_updates,
+        actor_key, alpha=alpha,
+        cloning=state.updates < cfg.bc_updates if cfg.bc_updates else None,
     )  # fmt: skip
     log_alpha, alpha_moments = state.log_alpha, state.alpha_moments
     if cfg.alpha is None:
@@ -178,25 +187,37 @@ def propose(key: Key, actor: nets.Net, batch: Batch, cfg: Config) -> Proposed:
     """Actions that the gap looks at: CQL(H)'s three sources, or the policy's alone."""
     here = sac.policy(actor, batch.obs)
     if cfg.gap != "entropy":
-        return Proposed(*proposals.of_policy(key, *here, cfg.gap_samples), 0)
+        return Proposed(*proposals.of_policy(key, *here, cfg.gap_samples))
     after = sac.policy(actor, batch.next_obs)
     mixed = cfg.gap_density == "mixture"
     drawn = proposals.three_sources(key, here, after, cfg.gap_samples, mixed)
-    return Proposed(*drawn, cfg.gap_samples)
+    return Proposed(*drawn)
+
+
+def _uniform(cfg: Config) -> int:
+    """How many of the actions are uniform: they come first."""
+    return cfg.gap_samples if cfg.gap == "entropy" else 0
+
+
+def _parts(proposed: Proposed, cfg: Config) -> int:
+    """Into how many parts an exact gradient is cut: of about 2,000 rows each."""
+    n, k, _ = proposed.action.shape
+    most = 1 if cfg.gap_gradient == "sampled" else max(round(n * (k + 1) / 2_000), 1)
+    return next(parts for parts in range(most, 0, -1) if n % parts == 0)
 
 
 def critic_loss(
-    critic: nets.Net, batch: Batch, y: Floor, proposed: Proposed, key: Key,
-    cfg: Config, *, factor: Scalar, floor: Floor | None,
-) -> tuple[Scalar, Info]:  # fmt: skip
+    critic: nets.Net, seen: Seen, key: Key, cfg: Config, *, factor: Scalar
+) -> tuple[Scalar, Info]:
     """Σ_i E[(Q_i(s, a) − y)²] + α' (gap_weight · gap_i − gap_target) (eqs. 2 to 4)."""
     judge = _exact if cfg.gap_gradient == "exact" else _sampled
-    q_data, q_any, gap = judge(critic, batch, proposed, key, cfg, floor)
-    error = jnp.mean((q_data - y[None]) ** 2, axis=-1)
+    q_data, q_any, gap = judge(critic, seen, key, cfg)
+    error = jnp.mean((q_data - seen.y[None]) ** 2, axis=-1)
     gaps = jnp.mean(gap, axis=-1)
     target = 0.0 if cfg.gap_target is None else cfg.gap_target
     loss = jnp.sum(error + factor * (cfg.gap_weight * gaps - target))
-    scores = conservative.scores(cfg.gap, q_any, proposed.log_mu[None], cfg.temp)
+    log_mu = seen.proposed.log_mu[None]
+    scores = conservative.scores(cfg.gap, q_any, log_mu, cfg.temp)
     share = jax.nn.softmax(scores, axis=-1)
     info = {
         "critic_loss": jnp.sum(error),
@@ -208,57 +229,46 @@ def critic_loss(
     return loss, info
 
 
-def _exact(
-    critic: nets.Net, batch: Batch, proposed: Proposed, key: Key, cfg: Config,
-    floor: Floor | None,
-) -> Judged:  # fmt: skip
+def _exact(critic: nets.Net, seen: Seen, key: Key, cfg: Config) -> Judged:
     """Q at the data, Q at every action, and the gap, all with their gradients."""
+    batch, _, proposed, floor = seen
     action = jnp.concatenate([batch.action[:, None], proposed.action], axis=1)
     q = _many(critic, batch.obs, action)
-    q_data, q_any = q[..., 0], _floored(q[..., 1:], proposed.uniform, floor)
-    return (
-        q_data,
-        q_any,
-        conservative.gap(cfg.gap, q_any, proposed.log_mu[None], q_data, cfg.temp),
-    )
+    q_data, q_any = q[..., 0], _floored(q[..., 1:], floor, _uniform(cfg))
+    log_mu = proposed.log_mu[None]
+    return q_data, q_any, conservative.gap(cfg.gap, q_any, log_mu, q_data, cfg.temp)
 
 
-def _sampled(
-    critic: nets.Net, batch: Batch, proposed: Proposed, key: Key, cfg: Config,
-    floor: Floor | None,
-) -> Judged:  # fmt: skip
+def _sampled(critic: nets.Net, seen: Seen, key: Key, cfg: Config) -> Judged:
     """The same numbers, with a gradient through `gap_draws` actions of each critic."""
-    still = jax.lax.stop_gradient(critic)
+    batch, _, proposed, floor = seen
+    still, log_mu = jax.lax.stop_gradient(critic), proposed.log_mu[None]
     scored = _many(still, batch.obs, proposed.action, cfg.scoring)
-    q_any = _floored(scored, proposed.uniform, floor)
-    index = conservative.draw(
-        key,
-        conservative.scores(cfg.gap, q_any, proposed.log_mu[None], cfg.temp),
-        cfg.gap_draws,
-    )
+    q_any = _floored(scored, floor, _uniform(cfg))
+    scores = conservative.scores(cfg.gap, q_any, log_mu, cfg.temp)
+    index = conservative.draw(key, scores, cfg.gap_draws)
 
     def of_one(net: nets.Net, at: Int[Array, "n m"]) -> Float[Array, "n m+1"]:
         chosen = jnp.take_along_axis(proposed.action, at[..., None], axis=1)
         both = jnp.concatenate([batch.action[:, None], chosen], axis=1)
         return nets.many(net, batch.obs, both)[..., 0]
 
-    q = jax.vmap(of_one)(critic, index)
+    pairs = zip(nets.members(critic), index, strict=True)
+    q = jnp.stack([of_one(net, at) for net, at in pairs])
     q_data, q_chosen = q[..., 0], q[..., 1:]
     if floor is not None:
-        free = index < proposed.uniform
-        q_chosen = jnp.where(
-            free, q_chosen, conservative.calibrated(q_chosen, floor[None])
-        )
+        lifted = conservative.calibrated(q_chosen, floor[None])
+        q_chosen = jnp.where(index < _uniform(cfg), q_chosen, lifted)
     slope = jnp.mean(q_chosen, axis=-1) - (0.0 if cfg.gap == "eq1" else q_data)
-    value = conservative.gap(cfg.gap, q_any, proposed.log_mu[None], q_data, cfg.temp)
+    value = conservative.gap(cfg.gap, q_any, log_mu, q_data, cfg.temp)
     # The value of the whole sum, the slope of the few.
     return q_data, q_any, slope + jax.lax.stop_gradient(value - slope)
 
 
 def _floored(
-    q_any: Float[Array, "c n k"], uniform: int, floor: Floor | None
+    q_any: Float[Array, "c n k"], floor: Floor | None, uniform: int
 ) -> Float[Array, "c n k"]:
-    """Cal-QL's floor under the policy's actions; uniform ones have none."""
+    """Cal-QL's floor under the policy's actions; uniform ones, the first, have none."""
     if floor is None:
         return q_any
     own = conservative.calibrated(q_any[..., uniform:], floor[None])
@@ -267,10 +277,12 @@ def _floored(
 
 def actor_loss(
     actor: nets.Net, critic: nets.Net, batch: Batch, key: Key, *, alpha: Scalar,
-    cloning: Bool[Array, ""],
+    cloning: Bool[Array, ""] | None,
 ) -> tuple[Scalar, Info]:  # fmt: skip
     """SAC's, E[α log π − min_i Q_i]; while cloning, E[α log π − log π(a_data|s)]."""
     loss, info = sac.actor_loss(actor, critic, batch, key, alpha=alpha)
+    if cloning is None:
+        return loss, info
     likelihood = tanh_normal.log_density(batch.action, *sac.policy(actor, batch.obs))
     copy = -alpha * info["entropy"] - jnp.mean(likelihood)
     return jnp.where(cloning, copy, loss), info
@@ -312,5 +324,5 @@ def _many(
     precision: nets.Precision = "float32",
 ) -> Float[Array, "c n k"]:  # fmt: skip
     """Q_i(s, ·) of several actions in each state, by every critic."""
-    score = functools.partial(nets.many, precision=precision)
-    return jax.vmap(score, (0, None, None))(critic, obs, action)[..., 0]
+    every = [nets.many(one, obs, action, precision) for one in nets.members(critic)]
+    return jnp.stack(every)[..., 0]
