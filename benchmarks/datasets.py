@@ -105,9 +105,10 @@ def told(path: Path) -> dict:
 def write(made: dict, steps: int) -> None:
     from softq import plan
 
+    known = json.loads(RESULT.read_text())["files"] if RESULT.exists() else {}
     content = {
         "command": f"python benchmarks/datasets.py --steps {steps}",
-        "versions": plan.versions(), "machine": plan.machine(), "files": made,
+        "versions": plan.versions(), "machine": plan.machine(), "files": known | made,
     }  # fmt: skip
     RESULT.write_text(json.dumps(content, indent=1) + "\n")
     print(RESULT)

@@ -18,6 +18,7 @@ from softq.collect import collect
 from softq.data import offline
 from softq.envs import make, spec_of
 from softq.envs.host import episode_seed
+from softq.evaluate import STREAM
 
 h5py = pytest.importorskip("h5py")
 Rows = dict[str, np.ndarray]
@@ -148,7 +149,7 @@ def test_shares_of_two_runs(pendulum: Past, tmp_path: Path) -> None:
     replay("Pendulum-v1", 5, own)
     replay("Pendulum-v1", 6, chance)
     policy = softq.load(pendulum.run)
-    root = jax.random.key(5)
+    root = jax.random.fold_in(jax.random.key(5), STREAM)
     for t, (obs, action) in enumerate(
         zip(own["observations"], own["actions"], strict=True)
     ):

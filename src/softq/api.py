@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
 
 from softq import checkpoint, limits, plan
 from softq.data import offline
 from softq.drive import Driver, OnProgress, Run
 from softq.envs import check, make, spec_of
-from softq.envs.host import EnvLike
+from softq.envs.host import EnvLike, another
 from softq.evaluate import Result, judge
 from softq.plan import Data, Plan
 from softq.policy import Policy, learned, load, template
@@ -170,7 +171,9 @@ def resume(
         _same(path, made, spec, written, source)
         step = next(checkpoint.newest(path), None)
         if step is None:
-            raise SoftqError(f"{path} has no whole checkpoint, so nothing to resume")
+            if checkpoint.steps(path):
+                raise SoftqError(f"{path} has no whole checkpoint left to resume from")
+            return _from_the_start(path, made, wanted, source, on_progress)
         state = checkpoint.load(path, step, template(made, spec), replay=True)
         record = checkpoint.manifest(path, step)
         actions = checkpoint.host_actions(path, step)
@@ -182,6 +185,18 @@ def resume(
         return driver.drive(state, step)
     finally:
         source.close()
+
+
+def _from_the_start(
+    path: Path, made: Plan, env: EnvLike | None, source: Source,
+    on_progress: OnProgress | None,
+) -> Run:  # fmt: skip
+    """A run that ended before its first checkpoint, begun again."""
+    given = None if made.init_from is None else learned(made, source.spec)
+    for name in ("metrics.jsonl", "evals.jsonl"):
+        (path / name).unlink(missing_ok=True)
+    driver = Driver(made, env, source, path, on_progress)
+    return driver.drive(source.start(given), 0)
 
 
 def _same(
@@ -204,13 +219,24 @@ def evaluate(policy: Policy, env: EnvLike, episodes: int = 10, seed: int = 0) ->
     Returns task, entropy and soft returns apart (undiscounted sums an episode).
     Raises SoftqError where the environment does not fit the policy.
     """
+    if episodes < 1:
+        raise SoftqError(f"episodes must be more than zero; found {episodes}")
     if isinstance(env, gymnasium.Env):
-        env = env.spec.id if env.spec else (lambda made=env: made)
+        found = another(env)
+        if found is None and episodes > 1:
+            raise SoftqError(
+                f"one environment object cannot play {episodes} episodes side by side. "
+                "Give its id, or a function that makes it"
+            )
+        env = found or env
     envs = [make(env) for _ in range(episodes)]
-    found = spec_of(envs[0])
-    if found != policy.spec:
-        raise SoftqError(f"the policy was trained on {policy.spec}; found {found}")
-    return judge(policy.choosers, policy.agent, policy.stats, envs, seed)
+    shown = spec_of(envs[0])
+    if shown != policy.spec:
+        raise SoftqError(f"the policy was trained on {policy.spec}; found {shown}")
+    result = judge(policy.choosers, policy.agent, policy.stats, envs, seed)
+    if not np.isfinite(result.greedy.task + result.sampled.task).all():
+        raise SoftqError("the policy has diverged: its actions are NaN")
+    return result
 
 
 def env_name(env: EnvLike) -> str:

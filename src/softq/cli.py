@@ -4,6 +4,7 @@ What `softq --help` shows imports nothing heavy; a command imports what it needs
 """
 
 import difflib
+import itertools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -69,6 +70,7 @@ def _parse(kind: Any, args: list[str], prog: str) -> Any:
 def _train(args: list[str]) -> int:
     from softq import options, plan
     from softq.algos import ALGOS
+    from softq.presets import find
     from softq.types import SoftqError
 
     if not args or args[0].startswith("-"):
@@ -81,7 +83,8 @@ def _train(args: list[str]) -> int:
             f"train what? Try: softq train sac --env ID. There are: {names}"
         )
     name = plan.algorithm(args[0])
-    given = _parse(options.train(name), args[1:], f"softq train {args[0]}")
+    kind = options.train(name, _preset(args))
+    given = _parse(kind, args[1:], f"softq train {args[0]}")
     from softq import api
 
     fixed, where, goes_on = given.data.chosen, given.data.eval_env, given.data
@@ -89,8 +92,10 @@ def _train(args: list[str]) -> int:
         raise SoftqError(
             f"softq train {args[0]} needs --env ID or --data FILE, one of them"
         )
-    if fixed is None and (stray := goes_on.given):
+    if fixed is None and given.preset is None and (stray := goes_on.given):
         raise SoftqError(f"{stray[0]} goes with --data FILE")
+    if fixed is None and find(name, given.preset).data:
+        raise SoftqError(f"--preset {given.preset} is for data: give --data FILE")
     if fixed is not None:
         where = where or goes_on.finetune_env or api.home(fixed)
     made = plan.Plan(
@@ -103,6 +108,14 @@ def _train(args: list[str]) -> int:
     _cache()
     run = api.start(made, made.env or None, given.out or _fresh_folder(made))
     return _ended(run)
+
+
+def _preset(args: list[str]) -> str | None:
+    """What `--preset` names: it changes the defaults that the rest is read over."""
+    for flag, value in itertools.pairwise([*args, ""]):
+        if flag == "--preset":
+            return value
+    return next((a.partition("=")[2] for a in args if a.startswith("--preset=")), None)
 
 
 def _fresh_folder(made: Any) -> Path:
@@ -286,7 +299,7 @@ def _reproduce(args: list[str]) -> int:
 
     out = given.out or Path("runs") / "figures"
     try:
-        numbers = reproduce(given.figure, out)
+        numbers = reproduce(given.figure, out, given.data)
         (out / f"{given.figure}.json").write_text(json.dumps(numbers, indent=1) + "\n")
     except OSError as error:
         raise SoftqError(f"cannot write to {out}: {error.strerror or error}") from error

@@ -15,6 +15,7 @@ from softq.data.offline import EDGE
 from softq.data.write import d4rl_writer, minari_writer
 from softq.envs import make, spec_of
 from softq.envs.host import Episode
+from softq.evaluate import STREAM
 from softq.policy import Policy, choose_step, load, template
 from softq.types import SoftqError, Spec
 
@@ -162,6 +163,11 @@ def _played(
             rows = []
 
 
+def _root(seed: int) -> Any:
+    """Not the stream of a training run of that seed."""
+    return jax.random.fold_in(jax.random.key(seed), STREAM)
+
+
 def _actor(policy: Policy | None, spec: Spec, seed: int, greedy: bool) -> Any:
     """(step, observation) → a normalised action, or an index."""
     if policy is None:
@@ -169,7 +175,7 @@ def _actor(policy: Policy | None, spec: Spec, seed: int, greedy: bool) -> Any:
         if spec.num_actions:
             return lambda t, obs: random.integers(spec.num_actions)
         return lambda t, obs: random.uniform(-1, 1, spec.action_dim).astype(np.float32)
-    choose, root = policy.choosers[ACTING[greedy]], jax.random.key(seed)
+    choose, root = policy.choosers[ACTING[greedy]], _root(seed)
 
     def act(t: int, obs: np.ndarray) -> Any:
         key = jax.random.fold_in(root, t)

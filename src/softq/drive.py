@@ -15,7 +15,7 @@ import jax
 
 from softq import checkpoint, log, report
 from softq.envs import make
-from softq.envs.host import EnvLike, Failed
+from softq.envs.host import EnvLike, Failed, another
 from softq.evaluate import Evaluator
 from softq.plan import Plan
 from softq.policy import Policy
@@ -101,9 +101,9 @@ class Driver:
         if not cadence.eval_every or env is None:
             return None
         if isinstance(env, gymnasium.Env):
-            if env.spec is None:
-                return None  # there is no way to make another one
-            env = env.spec.id
+            env = another(env)
+            if env is None:
+                return None
         envs = [make(env) for _ in range(cadence.eval_episodes)]
         return Evaluator(self.plan, envs)
 
@@ -153,6 +153,8 @@ class Driver:
                 f"{error}. The run stops at step {step:,}.{where}"
             ) from error
         ended = step >= self.plan.steps or bool(self.source.trouble)
+        if saved < step and self.source.trouble:  # whatever evaluating it may do
+            self.save()
         if ended and self.last and self.evaluated_at != self.last.step:
             self._evaluate(self.last)
         if saved < step:

@@ -74,6 +74,7 @@ def rollout(
 ) -> Returns:
     """One episode in each environment, stepped together; reset seeds from `seed`.
 
+    A policy that has no action left (NaN) ends its episode with a return of NaN.
     Raises SoftqError where a reward is NaN or infinite.
     """
     spec, n = spec_of(envs[0]), len(envs)
@@ -82,10 +83,13 @@ def rollout(
         first, _ = env.reset(seed=episode_seed(seed, STREAM - index, 0))
         obs[index] = np.reshape(first, spec.obs_shape)
     task, nats, soft = np.zeros(n), np.zeros(n), np.zeros(n)
-    length, active, root = np.zeros(n, int), np.ones(n, bool), jax.random.key(seed)
+    length, active, gone = np.zeros(n, int), np.ones(n, bool), np.zeros(n, bool)
+    root = jax.random.fold_in(jax.random.key(seed), STREAM)
     for t in range(10**9):
         chosen = choose(jax.random.fold_in(root, t), jax.numpy.asarray(obs))
         action, entropy, alpha = (np.asarray(x) for x in chosen)
+        gone |= active & ~np.isfinite(action.reshape(n, -1)).all(axis=1)
+        active &= ~gone
         for i in np.flatnonzero(active).tolist():
             raw, reward, terminated, truncated, _ = envs[i].step(spec.to_env(action[i]))
             obs[i] = np.reshape(raw, spec.obs_shape)
@@ -99,6 +103,7 @@ def rollout(
             break
     if not np.isfinite(task).all():
         raise SoftqError("an evaluation episode returned NaN or an infinite reward")
+    task[gone] = soft[gone] = np.nan
     return Returns(*(tuple(x.tolist()) for x in (task, nats, soft, length)))
 
 
@@ -115,7 +120,8 @@ class Evaluator:
 
     def __init__(self, made: Plan, envs: Sequence[gymnasium.Env]):
         self.plan, self.seeds, self.envs = made, made.seed_range, envs
-        self.quality = measure(made.module, made.algo)
+        # Where nothing was shown yet, as before data, there is nothing to say of it.
+        self.quality = None if made.data else measure(made.module, made.algo)
 
     def evaluate(self, step: int, train: Any) -> list[dict[str, Any]]:
         """One record a lane: step, seed, setting, and each policy's returns."""

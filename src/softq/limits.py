@@ -1,6 +1,7 @@
 """What cannot be meant: numbers, batches and rings that no run could have."""
 
 import dataclasses
+import math
 from typing import Any
 
 from softq.data import ring
@@ -30,6 +31,11 @@ def check(plan: Plan) -> None:
         for field in dataclasses.fields(part):
             _check_number(prefix, field.name, getattr(part, field.name))
     if plan.data is None:
+        if getattr(plan.module, "FROM_DATA", False):
+            raise SoftqError(
+                f"{plan.algorithm} learns from data. Try: softq train "
+                f"{plan.algorithm} --data FILE --eval-env {plan.env}"
+            )
         _check_ring(plan.loop)
         if plan.sweep:
             raise SoftqError(
@@ -37,7 +43,13 @@ def check(plan: Plan) -> None:
                 "environment start a run for each value"
             )
         return
-    _check_number("data.", "reward_scale", plan.data.reward_scale)
+    if getattr(plan.algo, "backup_entropy", False) and plan.algo.max_backup:
+        raise SoftqError(
+            "--algo.backup-entropy and --algo.max-backup both value the next state: "
+            "leave one out"
+        )
+    for name in ("reward_scale", "reward_shift"):
+        _check_number("data.", name, getattr(plan.data, name))
     if plan.finetune_env is not None:
         if plan.sweep:
             raise SoftqError("--sweep and --finetune-env do not go together")
@@ -77,6 +89,8 @@ def _check_number(prefix: str, name: str, value: Any) -> None:
         if isinstance(number, bool) or not isinstance(number, int | float):
             continue
         if name in ANY_NUMBER:
+            if not math.isfinite(number):
+                raise SoftqError(f"{flag} must be a finite number; found {number}")
             continue
         least = 0 if name in MAY_BE_ZERO else None
         good = number >= 0 if least == 0 else number > 0

@@ -9,6 +9,7 @@ from tyro.conf import Positional
 
 from softq.algos import ALGOS
 from softq.plan import Cadence, Data, Sweep, sweeps
+from softq.presets import find
 from softq.train.step import Options
 from softq.types import SoftqError
 
@@ -68,13 +69,19 @@ def swept(name: str, asked: tuple[str, ...]) -> tuple[Sweep, ...]:
     return sweeps(name, found)
 
 
-def train(name: str) -> type:
-    """The options of `softq train NAME`, its algorithm's beneath `--algo`."""
+def train(name: str, preset: str | None = None) -> type:
+    """The options of `softq train NAME`, its algorithm's beneath `--algo`.
+
+    Their defaults are those of the preset, where one is named.
+    """
+    chosen = find(name, preset)
+    algo, loop = ALGOS[name].Config(**chosen.algo), Options(**chosen.loop)
+    data = DataOptions(**chosen.data)
     flat = tyro.conf.arg(name="")
     fields: list[Any] = [
         ("env", str | None, _doc("The id of a Gymnasium environment.", None)),
-        ("data", Annotated[DataOptions, flat],
-         dataclasses.field(default=DataOptions())),
+        ("preset", str | None, _doc("Named settings for a family of data.", None)),
+        ("data", Annotated[DataOptions, flat], dataclasses.field(default=data)),
         ("sweep", tyro.conf.UseAppendAction[tuple[str, ...]],
          _doc("A knob and its values, as in algo.gap-weight=1,5,10; again for each.",
               ())),
@@ -82,9 +89,9 @@ def train(name: str) -> type:
         ("seeds", int, _doc("How many seeds to train in one program.", 1)),
         ("out", Path | None, _doc("The run's directory (default: a new one).", None)),
         ("init_from", Path | None, _doc("A run to start from as it ended.", None)),
-        ("loop", Annotated[Options, flat], dataclasses.field(default=Options())),
+        ("loop", Annotated[Options, flat], dataclasses.field(default=loop)),
         ("cadence", Annotated[Cadence, flat], dataclasses.field(default=Cadence())),
-        ("algo", ALGOS[name].Config, dataclasses.field(default=ALGOS[name].Config())),
+        ("algo", ALGOS[name].Config, dataclasses.field(default=algo)),
     ]  # fmt: skip
     documented = [
         (
@@ -207,3 +214,5 @@ class ReproduceOptions:
     figure: Positional[str]
     out: Path | None = None
     """Folder for the picture and its numbers (default: runs/figures)."""
+    data: Path | None = None
+    """A file of offline data, for figures that learn from one."""

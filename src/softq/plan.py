@@ -9,6 +9,7 @@ import platform
 import subprocess
 import types
 import typing
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from softq import checkpoint
+from softq import checkpoint, presets
 from softq.algos import ALGOS, Algorithm
 from softq.train.seeds import Seeds
 from softq.train.step import Options
@@ -165,24 +166,49 @@ def algorithm(name: str) -> str:
 
 
 def build(name: str, env: str, options: dict[str, Any]) -> Plan:
-    """A plan from keyword options as in Python: `algo` a Config or a dict of knobs."""
-    module = ALGOS[name]
-    chosen, options = options.pop("algo", {}), dict(options)
+    """A plan from keyword options as in Python: `algo` a Config or a dict of knobs.
+
+    Raises SoftqError for what is no option, or not of its type.
+    """
+    module, preset = ALGOS[name], presets.find(name, options.pop("preset", None))
+    chosen, options = options.pop("algo", {}), {**preset.loop, **options}
     if isinstance(chosen, dict):
         _only_known(chosen, [module.Config], f"{name}'s options")
-        chosen = module.Config(**chosen)
+        chosen = module.Config(**{**preset.algo, **chosen})
+    elif preset.algo:
+        raise SoftqError("give algo as a dict where a preset is to fill the rest")
     if not isinstance(sweep := options.get("sweep", ()), tuple):
         options["sweep"] = sweeps(name, sweep)
-    _only_known(options, [Options, Cadence, Plan], "the options of softq.train")
+    if preset.data and "data" in options:
+        options["data"] = _filled(options["data"], preset.data)
     loop, cadence = (_part(kind, options) for kind in (Options, Cadence))
-    rest = {
-        k: options[k]
-        for k in ("seed", "seeds", "data", "finetune_env", "finetune_steps", "sweep")
-        if k in options
-    }
-    made = Plan(name, env, chosen, loop, cadence, **rest)
-    origin = options.get("init_from")
+    rest = {k: options.pop(k) for k in PYTHON if k in options}
+    origin = options.pop("init_from", None)
+    _only_known(options, [Options, Cadence], "the options of softq.train")
+    made = _of_types(Plan(name, env, chosen, loop, cadence, **rest))
     return made if origin is None else starting_from(made, origin)
+
+
+PYTHON = ("seed", "seeds", "data", "finetune_env", "finetune_steps", "sweep")
+
+
+def _filled(given: Data, preset: Mapping[str, Any]) -> Data:
+    """A preset's values where the user's are the defaults."""
+    free = {k: v for k, v in preset.items() if getattr(given, k) == getattr(Data, k)}
+    return dataclasses.replace(given, **free)
+
+
+def _of_types(made: Plan) -> Plan:
+    """The same plan, whole numbers as floats and lists as tuples where such are meant.
+
+    Raises SoftqError where a value is of another type than its option.
+    """
+    try:
+        algo = _typed(type(made.algo), dataclasses.asdict(made.algo))
+        plain = dataclasses.asdict(dataclasses.replace(made, algo=None))
+        return dataclasses.replace(_typed(Plan, plain), algo=algo)
+    except TypeError as error:
+        raise SoftqError(f"an option is of the wrong type: {error}") from error
 
 
 def _part(kind: Any, options: dict[str, Any]) -> Any:

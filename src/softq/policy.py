@@ -132,9 +132,13 @@ def learned(made: plan.Plan, spec: Spec) -> Given:
     step = choose_step(path, "last")
     train = checkpoint.load(path, step, template(origin, its_spec), replay=False)
     one = Given(train.agent, train.stats)
-    if origin.seeds == made.seed_range.lanes:
+    lanes = made.seed_range.lanes
+    if origin.seeds == lanes:
         return one
-    return jax.tree.map(lambda x: jnp.stack([x] * made.seed_range.lanes), one)
+    if origin.seeds > 1:  # once for each setting
+        times = lanes // origin.seeds
+        return jax.tree.map(lambda x: jnp.concatenate([x] * times), one)
+    return jax.tree.map(lambda x: jnp.stack([x] * lanes), one)
 
 
 def _fits(
@@ -154,8 +158,8 @@ def _fits(
     ):
         if its != ours:
             raise SoftqError(
-                f"{path} was trained on {what} {its}; {made.env} has {ours}. "
-                f"Start from a run on an environment like {made.env}"
+                f"{path} was trained on {what} {its}; {made.world} has {ours}. "
+                f"Start from a run on an environment like {made.world}"
             )
     if origin.normalizes != made.normalizes:
         flag = "--normalize-obs"

@@ -53,7 +53,9 @@ def best_step(records: list[dict[str, Any]]) -> int | None:
     if not records:
         return None
     steps = sorted({r["step"] for r in records})
-    return max(steps, key=lambda step: float(np.mean(_greedies(records, step))))
+    return max(
+        steps, key=lambda step: _finite(float(np.mean(_greedies(records, step))))
+    )
 
 
 def table(records: list[dict[str, Any]]) -> Table:
@@ -68,7 +70,7 @@ def table(records: list[dict[str, Any]]) -> Table:
         out.add_column(name, justify="right", overflow="fold")
     for lane in _lanes(records):
         own = [r for r in records if _lane(r) == lane]
-        last, best = own[-1], max(own, key=lambda r: r["greedy"]["return"])
+        last, best = own[-1], max(own, key=lambda r: _finite(r["greedy"]["return"]))
         out.add_row(
             *(lane[:1] if several else ()), str(lane[1]),
             f"{last['step']:,}", _plus_minus(last["greedy"]),
@@ -96,6 +98,11 @@ def summary(records: list[dict[str, Any]], env: str) -> Table:
             row.append(_interval(np.array([normalised(env, x) or 0.0 for x in last])))
         out.add_row(*row)
     return out
+
+
+def _finite(number: float) -> float:
+    """The number, or −∞ where a policy had no action left."""
+    return number if np.isfinite(number) else -np.inf
 
 
 def _interval(scores: np.ndarray) -> str:

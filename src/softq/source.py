@@ -156,10 +156,9 @@ class OnData:
         self.plan, self.dataset, self.spec = made, data, data.spec
         ends = data.batch.reward, data.ends, data.ends  # a cut counts as an end
         togo = offline.monte_carlo(ends, _discount(made))  # type: ignore[arg-type]
-        self.about: dict[str, Any] = {
-            "data": data.about._asdict(),
-            "mc_return": float(togo.mean()),
-        }
+        self.about: dict[str, Any] = {"data": data.about._asdict()}
+        if "discount" not in made.settings[0]:  # else there are several
+            self.about["mc_return"] = float(togo.mean())
         self.online: OnHost | None = None
         if env is not None:
             self.online = OnHost(dataclasses.replace(made, loop=made.online), env)
@@ -172,7 +171,8 @@ class OnData:
         self.batch = jax.device_put(_columns(made, data))
         self.trouble = ""
         top = float(np.abs(data.batch.reward).max())
-        self.top = max(top, 1.0) / (1 - min(_discount(made), 0.9999))
+        farthest = max(s.get("discount", _discount(made)) for s in made.settings)
+        self.top = max(top, 1.0) / (1 - min(farthest, 0.9999))
 
     def start(self, given: Given | None = None) -> Any:
         made, stats = self.plan, None

@@ -17,6 +17,7 @@ from softq.types import Action, Batch, Info, Key, Observation, Scalar, Spec, con
 
 ACTIONS: Literal["continuous"] = "continuous"
 NEEDS: tuple[str, ...] = ()
+FROM_DATA = True  # an environment has nothing to imitate
 
 
 @config

@@ -14,6 +14,7 @@ from softq.types import Action, Batch, Info, Key, Observation, Scalar, Spec, con
 
 ACTIONS: Literal["discrete"] = "discrete"
 NEEDS: tuple[str, ...] = ()
+FROM_DATA = True  # an environment has nothing to imitate
 
 
 @config
@@ -57,6 +58,11 @@ def act(key: Key, state: State, obs: Observation, cfg: Config, explore: bool) ->
     if not explore:
         return jnp.argmax(log_p, axis=-1).astype(jnp.int32)
     return jax.random.categorical(key, log_p).astype(jnp.int32)
+
+
+def log_policy(state: State, obs: Observation, cfg: Config) -> Float[Array, "n a"]:
+    """log π(·|s) for each observation of a batch."""
+    return sac_discrete.log_pi(state.actor, obs)
 
 
 def value(

@@ -13,6 +13,7 @@ from softq.types import Batch, Info, Key
 
 ACTIONS: Literal["continuous"] = "continuous"
 NEEDS: tuple[str, ...] = ("mc_return",)
+FROM_DATA = True  # it begins with returns that are known
 __all__ = [
     "ACTIONS", "NEEDS", "Config", "State", "act", "entropy", "init", "temperature",
     "update", "value",

@@ -52,6 +52,21 @@ def make(env: EnvLike, **options: Any) -> gymnasium.Env:
     return made
 
 
+def another(env: gymnasium.Env) -> Callable[[], gymnasium.Env] | None:
+    """What makes environments like a given one, arguments and wrappers and all.
+
+    None where it does not say how it was made.
+    """
+    try:
+        spec = env.spec
+        if spec is None:
+            return None
+        gymnasium.make(spec).close()
+    except (gymnasium.error.Error, ValueError, TypeError, AttributeError):
+        return None
+    return lambda: gymnasium.make(spec)
+
+
 def _make_id(env_id: str, **options: Any) -> gymnasium.Env:
     try:
         return gymnasium.make(env_id, **options)

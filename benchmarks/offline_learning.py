@@ -1,0 +1,167 @@
+"""What CQL and its rivals learn from our own offline data, at light sizes.
+
+    python benchmarks/datasets.py --out DIR
+    python benchmarks/offline_learning.py train --data DIR [--set NAME] [--row cql]
+    python benchmarks/offline_learning.py lagrange --data DIR --set NAME
+    python benchmarks/offline_learning.py gather
+
+`train` trains every row of every data set that is not there yet, three seeds in one
+program: batch 128, two layers of 128, four actions of each source, 50,000 updates,
+evaluated every 10,000 (10 greedy and 10 sampled episodes). A row that was stopped goes
+on. `gather` writes `results/offline-learning.json`: the last evaluation's greedy
+returns, seed by seed, with interquartile means and 95 % bootstrap intervals, what the
+critic promised for the policy's actions, and d3rlpy's CQL where `--peer` names its
+file. `lagrange` trains CQL's learned weight for 20,000 updates on a data set and writes
+how far gap_weight · gap is from its target over the last 5,000.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+RUNS = HERE.parent / "runs" / "offline"
+RESULT = HERE / "results" / "offline-learning.json"
+SEEDS, UPDATES = 3, 50_000
+LIGHT = {"hidden": (128, 128)}
+CONSERVATIVE = {**LIGHT, "gap_samples": 4}
+ROWS = {
+    "cql": ("cql", CONSERVATIVE),
+    "cql-sampled": ("cql", {**CONSERVATIVE, "gap_gradient": "sampled"}),
+    "sac": ("sac", LIGHT),
+    "bc": ("bc", LIGHT),
+    "td3_bc": ("td3_bc", LIGHT),
+    "iql": ("iql", LIGHT),
+    "calql": ("calql", CONSERVATIVE),
+}
+SETS = [
+    f"{env}-v5-{level}"
+    for env in ("hopper", "walker2d", "halfcheetah")
+    for level in ("medium", "medium-replay")
+]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("command", choices=("train", "gather", "lagrange"))
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--set", action="append", help="of the data sets")
+    parser.add_argument("--row", choices=tuple(ROWS), action="append")
+    parser.add_argument("--peer", type=Path, action="append", default=[])
+    args = parser.parse_args()
+    if args.command == "gather":
+        gather(args.peer)
+        return
+    for name in args.set or SETS:
+        if args.command == "lagrange":
+            lagrange(args.data / f"{name}.hdf5")
+            continue
+        for row in args.row or ROWS:
+            train(args.data / f"{name}.hdf5", row)
+
+
+def train(data: Path, row: str) -> None:
+    """Starts a run, or goes on with it; a finished one is left alone."""
+    import softq
+
+    algorithm, knobs = ROWS[row]
+    out = RUNS / f"{data.stem}-{row}"
+    if (out / "done.json").exists():
+        return
+    if out.exists():
+        run = softq.resume(out)
+    else:
+        run = softq.train(
+            algorithm, data=data, out=out, algo=knobs, seeds=SEEDS, steps=UPDATES,
+            batch_size=128, eval_every=10_000, checkpoint_every=10_000,
+        )  # fmt: skip
+    if not run.stopped:
+        ended = {"step": run.step, "trouble": run.trouble}
+        (out / "done.json").write_text(json.dumps(ended))
+
+
+def lagrange(data: Path, target: float = 2.0, updates: int = 20_000) -> None:
+    """Whether a learned α' holds the gap, here at 2 with weight 1."""
+    import softq
+    from softq import report
+
+    out = RUNS / f"lagrange-{data.stem}"
+    knobs = {**CONSERVATIVE, "gap_weight": 1.0, "gap_target": target}
+    if out.exists():
+        softq.resume(out)
+    else:
+        softq.train(
+            "cql", data=data, out=out, algo=knobs, steps=updates, batch_size=128,
+            eval_every=0, log_every=100,
+        )  # fmt: skip
+    lines = [r for r in report.metrics(out) if r["step"] > updates - 5_000]
+    held = float(np.mean([r["gap"] for r in lines]))
+    told = {"target": target, "held": held, "off": abs(held / target - 1),
+            "factor": lines[-1]["gap_factor"], "updates": updates}  # fmt: skip
+    path = RESULT.with_name("lagrange.json")
+    known = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({**known, data.stem: told}, indent=1) + "\n")
+    print(data.stem, told)
+
+
+def gather(peers: list[Path]) -> None:
+    from softq import plan
+
+    found = {}
+    for done in sorted(RUNS.glob("*/done.json")):
+        name, row = split(done.parent.name)
+        found.setdefault(name, {})[row] = told(done.parent)
+    content = {
+        "command": "python benchmarks/offline_learning.py train --data DIR",
+        "updates": UPDATES, "seeds": SEEDS, "versions": plan.versions(),
+        "machine": plan.machine(), "sets": found,
+        "peers": [json.loads(path.read_text()) for path in peers],
+    }  # fmt: skip
+    RESULT.write_text(json.dumps(content, indent=1) + "\n")
+    for name, rows in found.items():
+        for row, said in rows.items():
+            low, high = said["interval"] or (np.nan, np.nan)
+            print(f"{name:28} {row:12} {said['iqm']:9,.0f} [{low:,.0f}, {high:,.0f}]")
+    print(RESULT)
+
+
+def split(name: str) -> tuple[str, str]:
+    row = max((r for r in ROWS if name.endswith(f"-{r}")), key=len)
+    return name.removesuffix(f"-{row}"), row
+
+
+def told(run: Path) -> dict:
+    """The last evaluation, seed by seed, and the last line of metrics."""
+    from softq import report
+    from softq.statistics import interval, iqm
+
+    records, ended = (
+        report.evaluations(run),
+        json.loads((run / "done.json").read_text()),
+    )
+    config = json.loads((run / "config.json").read_text())
+    lines = report.metrics(run)
+    last = [r["greedy"]["return"] for r in records if r["step"] == records[-1]["step"]]
+    best = report.best_step(records)
+    seconds = [r["wall_s"] for r in lines][-1]
+    promised = [r.get("q_policy") for r in lines[-SEEDS:]]
+    return {
+        "last": last, "iqm": iqm(last), "interval": interval(last), "at": ended["step"],
+        "best": [r["greedy"]["return"] for r in records if r["step"] == best],
+        "curve": sorted({
+            r["step"]: float(np.mean([
+                q["greedy"]["return"] for q in records if q["step"] == r["step"]
+            ])) for r in records
+        }.items()),
+        "promised": promised, "mc_return": config.get("mc_return"),
+        "trouble": ended["trouble"], "seconds": round(seconds),
+        "data": config["data"]["sha256"],
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
