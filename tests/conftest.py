@@ -11,6 +11,10 @@ os.environ.setdefault(
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
 )
 
+# `cli.main` would keep compiled programs between runs, for the whole process: of tests
+# by each other, and across processes that compile at the same time.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = ""
+
 import jax
 import pytest
 

@@ -295,7 +295,7 @@ def test_another_algorithms_state_is_refused(
     ("change", "says"),
     [
         (lambda c: c["plan"].update(seed="zero"), "is no int"),
-        (lambda c: c["plan"].pop("loop"), "Plan must have exactly"),
+        (lambda c: c["plan"].pop("loop"), "Plan must have algorithm"),
         (lambda c: c.pop("spec"), "damaged"),
         (lambda c: c["plan"].update(algorithm="rm"), "no algorithm is called rm"),
     ],

@@ -319,10 +319,11 @@ def _typed(kind: Any, value: Any) -> Any:
     """JSON as the type it came from: nested dataclasses, tuples, numbers, text."""
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         hints = typing.get_type_hints(kind)
-        if not isinstance(value, dict) or value.keys() != set(_names(kind)):
-            raise TypeError(
-                f"{kind.__name__} must have exactly {', '.join(_names(kind))}"
-            )
+        # What an older softq did not know yet has its default.
+        missing = dataclasses.MISSING
+        needed = {f.name for f in dataclasses.fields(kind) if f.default is missing}
+        if not isinstance(value, dict) or not needed <= value.keys() <= hints.keys():
+            raise TypeError(f"{kind.__name__} must have {', '.join(_names(kind))}")
         return kind(**{name: _typed(hints[name], x) for name, x in value.items()})
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin is tuple:
