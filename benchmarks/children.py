@@ -309,12 +309,12 @@ def about() -> dict[str, Any]:
     """Versions, the machine and the device."""
     import jax
 
-    from softq import plan
+    from softq import machine
 
     device = jax.devices()[0]
     return {
-        "versions": plan.versions(),
-        "machine": plan.machine()
+        "versions": machine.versions(),
+        "machine": machine.about()
         | {"device": device.device_kind, "kind": device.platform},
     }
 

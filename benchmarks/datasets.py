@@ -103,12 +103,13 @@ def told(path: Path) -> dict:
 
 
 def write(made: dict, steps: int) -> None:
-    from softq import plan
+    from softq import machine
 
     known = json.loads(RESULT.read_text())["files"] if RESULT.exists() else {}
     content = {
         "command": f"python benchmarks/datasets.py --steps {steps}",
-        "versions": plan.versions(), "machine": plan.machine(), "files": known | made,
+        "versions": machine.versions(), "machine": machine.about(),
+        "files": known | made,
     }  # fmt: skip
     RESULT.write_text(json.dumps(content, indent=1) + "\n")
     print(RESULT)
@@ -116,11 +117,11 @@ def write(made: dict, steps: int) -> None:
 
 def check(made: dict) -> None:
     """Raises SystemExit unless the files are those of the committed result."""
-    from softq import plan
+    from softq import machine
 
     known = json.loads(RESULT.read_text())
     same = (known["versions"], known["machine"]["processor"]) == (
-        plan.versions(), plan.machine()["processor"],
+        machine.versions(), machine.about()["processor"],
     )  # fmt: skip
     for name, found in made.items():
         before = known["files"][name]

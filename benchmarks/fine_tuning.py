@@ -59,7 +59,7 @@ def collected(runs: Path) -> Path:
 def trained(arm: str, data: Path, runs: Path) -> list[dict]:
     """The evaluations of an arm, trained or gone on with."""
     import softq
-    from softq import report
+    from softq import records
 
     algorithm, knobs, _ = ARMS[arm]
     out = runs / arm
@@ -71,7 +71,7 @@ def trained(arm: str, data: Path, runs: Path) -> list[dict]:
         )  # fmt: skip
     else:
         softq.resume(out)
-    return report.evaluations(out)
+    return records.evaluations(out)
 
 
 def summary(records: list[dict]) -> dict:
@@ -90,7 +90,7 @@ def summary(records: list[dict]) -> dict:
 
 
 def write(told: dict, data: Path) -> None:
-    from softq import plan
+    from softq import machine
     from softq.data import doctor
     from softq.statistics import interval, iqm
 
@@ -103,7 +103,7 @@ def write(told: dict, data: Path) -> None:
     content = {
         "command": "python benchmarks/fine_tuning.py", "updates": UPDATES,
         "steps": STEPS, "seeds": SEEDS, "data": about,
-        "versions": plan.versions(), "machine": plan.machine(), "arms": told,
+        "versions": machine.versions(), "machine": machine.about(), "arms": told,
     }  # fmt: skip
     path = HERE / "results" / "fine-tuning.json"
     path.write_text(json.dumps(content, indent=1) + "\n")

@@ -70,7 +70,7 @@ def train(data: Path, row: str) -> None:
 
     algorithm, knobs = ROWS[row]
     out = RUNS / f"{data.stem}-{row}"
-    if (out / "done.json").exists():
+    if (out / "ended.json").exists():
         return
     if out.exists():
         run = softq.resume(out)
@@ -81,13 +81,13 @@ def train(data: Path, row: str) -> None:
         )  # fmt: skip
     if not run.stopped:
         ended = {"step": run.step, "trouble": run.trouble}
-        (out / "done.json").write_text(json.dumps(ended))
+        (out / "ended.json").write_text(json.dumps(ended))
 
 
 def lagrange(data: Path, target: float = 2.0, updates: int = 20_000) -> None:
     """Whether a learned α' holds the gap, here at 2 with weight 1."""
     import softq
-    from softq import report
+    from softq import records
 
     out = RUNS / f"lagrange-{data.stem}"
     knobs = {**CONSERVATIVE, "gap_weight": 1.0, "gap_target": target}
@@ -98,7 +98,7 @@ def lagrange(data: Path, target: float = 2.0, updates: int = 20_000) -> None:
             "cql", data=data, out=out, algo=knobs, steps=updates, batch_size=128,
             eval_every=0, log_every=100,
         )  # fmt: skip
-    lines = [r for r in report.metrics(out) if r["step"] > updates - 5_000]
+    lines = [r for r in records.metrics(out) if r["step"] > updates - 5_000]
     held = float(np.mean([r["gap"] for r in lines]))
     told = {"target": target, "held": held, "off": abs(held / target - 1),
             "factor": lines[-1]["gap_factor"], "updates": updates}  # fmt: skip
@@ -109,16 +109,16 @@ def lagrange(data: Path, target: float = 2.0, updates: int = 20_000) -> None:
 
 
 def gather(peers: list[Path]) -> None:
-    from softq import plan
+    from softq import machine
 
     found = {}
-    for done in sorted(RUNS.glob("*/done.json")):
+    for done in sorted(RUNS.glob("*/ended.json")):
         name, row = split(done.parent.name)
         found.setdefault(name, {})[row] = told(done.parent)
     content = {
         "command": "python benchmarks/offline_learning.py train --data DIR",
-        "updates": UPDATES, "seeds": SEEDS, "versions": plan.versions(),
-        "machine": plan.machine(), "sets": found,
+        "updates": UPDATES, "seeds": SEEDS, "versions": machine.versions(),
+        "machine": machine.about(), "sets": found,
         "peers": [json.loads(path.read_text()) for path in peers],
     }  # fmt: skip
     RESULT.write_text(json.dumps(content, indent=1) + "\n")
@@ -136,26 +136,24 @@ def split(name: str) -> tuple[str, str]:
 
 def told(run: Path) -> dict:
     """The last evaluation, seed by seed, and the last line of metrics."""
-    from softq import report
+    from softq import records
     from softq.statistics import interval, iqm
 
-    records, ended = (
-        report.evaluations(run),
-        json.loads((run / "done.json").read_text()),
-    )
+    shown = records.evaluations(run)
+    ended = json.loads((run / "ended.json").read_text())
     config = json.loads((run / "config.json").read_text())
-    lines = report.metrics(run)
-    last = [r["greedy"]["return"] for r in records if r["step"] == records[-1]["step"]]
-    best = report.best_step(records)
+    lines = records.metrics(run)
+    last = [r["greedy"]["return"] for r in shown if r["step"] == shown[-1]["step"]]
+    best = records.best_step(shown)
     seconds = [r["wall_s"] for r in lines][-1]
     promised = [r.get("q_policy") for r in lines[-SEEDS:]]
     return {
         "last": last, "iqm": iqm(last), "interval": interval(last), "at": ended["step"],
-        "best": [r["greedy"]["return"] for r in records if r["step"] == best],
+        "best": [r["greedy"]["return"] for r in shown if r["step"] == best],
         "curve": sorted({
             r["step"]: float(np.mean([
-                q["greedy"]["return"] for q in records if q["step"] == r["step"]
-            ])) for r in records
+                q["greedy"]["return"] for q in shown if q["step"] == r["step"]
+            ])) for r in shown
         }.items()),
         "promised": promised, "mc_return": config.get("mc_return"),
         "trouble": ended["trouble"], "seconds": round(seconds),

@@ -19,8 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from softq import machine
 from softq.log import TIMING
-from softq.plan import machine, versions
 
 STEPS, EVERY = 8_000, 500
 TRAIN = [
@@ -129,7 +129,7 @@ def main() -> None:
         folder.rmdir()
     result = {"command": " ".join(TRAIN), "runs_equal": equal, "stops": stops,
               "most_steps_lost": max(s["lost"] for s in stops),
-              "versions": versions(), "machine": machine()}  # fmt: skip
+              "versions": machine.versions(), "machine": machine.about()}  # fmt: skip
     out = Path(__file__).parent / "results" / "resume.json"
     out.write_text(json.dumps(result, indent=1) + "\n")
     print(f"{len(stops)} stops, {sum(equal)} of {len(equal)} runs equal: {out}")

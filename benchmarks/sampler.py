@@ -21,8 +21,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from softq import machine
 from softq.figures import samplers
-from softq.plan import machine, versions
 
 HERE = Path(__file__).resolve().parent
 MODES, SPREAD = 0.5 * np.array([(1, 1), (1, -1), (-1, 1), (-1, -1)], np.float32), 0.15
@@ -50,8 +50,8 @@ def main() -> None:
             print(rows[-1], flush=True)
     result = {
         "benchmark": "sampler", "quick": args.quick, "updates": args.updates,
-        "draws": args.draws, "seeds": args.seeds, "versions": versions(),
-        "machine": machine(), "rows": rows,
+        "draws": args.draws, "seeds": args.seeds, "versions": machine.versions(),
+        "machine": machine.about(), "rows": rows,
     }  # fmt: skip
     name = "runs/sampler-quick.json" if args.quick else "results/sampler.json"
     out = (HERE.parent if args.quick else HERE) / name

@@ -55,8 +55,7 @@ def main() -> None:
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Every side in a process of its own, in turns."""
-    from softq import tabular
-    from softq.plan import machine, versions
+    from softq import machine, tabular
 
     folder = HERE.parent / "runs"
     folder.mkdir(exist_ok=True)
@@ -76,9 +75,10 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     slopes, iteration = child([*again, "slopes"]), child([*again, "iteration"])
     return {
         "benchmark": "tabular", "quick": args.quick, "states": len(mdp.reward),
-        "discount": DISCOUNT, "tol": TOL, "alpha": ALPHA, "versions": versions(),
-        "machine": machine(), "rounds": rounds, "slopes": slopes,
-        "iteration": iteration, "table": table(rounds, slopes, iteration),
+        "discount": DISCOUNT, "tol": TOL, "alpha": ALPHA,
+        "versions": machine.versions(), "machine": machine.about(),
+        "rounds": rounds, "slopes": slopes, "iteration": iteration,
+        "table": table(rounds, slopes, iteration),
     }  # fmt: skip
 
 

@@ -1,7 +1,11 @@
 """Strictness for every test, and the smallest run that does everything."""
 
+import atexit
+import gc
 import os
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +15,28 @@ os.environ.setdefault(
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
 )
 
-# `cli.main` would keep compiled programs between runs, for the whole process: of tests
-# by each other, and across processes that compile at the same time.
-os.environ["JAX_COMPILATION_CACHE_DIR"] = ""
+# Tests compile the same programs again and again: each process keeps its own for as
+# long as it lives (a file that another is still writing cannot be read).
+os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="softq-tests-")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"
 
 import jax
 import pytest
 
+atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget() -> Iterator[None]:
+    """Every compiled program holds some maps of memory, of which a process may have
+    65,530: beyond them the compiler dies.
+    """
+    yield
+    jax.clear_caches()
+    gc.collect()
+
 
 TINY: dict[str, Any] = {
     "steps": 120, "batch_size": 8, "learning_starts": 20, "log_every": 20,

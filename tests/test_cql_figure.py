@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from softq import report
+from softq import records
 from softq.data.write import write_d4rl
 from softq.figures import cql, reproduce
 from softq.types import SoftqError
@@ -38,7 +38,7 @@ def test_its_numbers_are_those_of_its_runs(
     told = reproduce("cql", tmp_path, swings(tmp_path / "swings.hdf5"))
     assert (tmp_path / "cql.png").stat().st_size > 10_000
     run = tmp_path / "sac-swings"
-    last = [r["greedy"]["return"] for r in report.evaluations(run) if r["step"] == 100]
+    last = [r["greedy"]["return"] for r in records.evaluations(run) if r["step"] == 100]
     assert told["naive SAC"]["last"] == last
     assert len(told["CQL"]["promised"]) == 2
     again = reproduce("cql", tmp_path, tmp_path / "swings.hdf5")  # nothing is trained

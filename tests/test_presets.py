@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from softq import cli, options, plan, presets
+from softq import options, plan, presets, traincli
 from softq.algos import ALGOS
 from softq.types import SoftqError
 
@@ -33,7 +33,7 @@ def test_a_target_without_log_3n_is_converted() -> None:
 
 def test_what_is_typed_wins() -> None:
     kind = options.train("cql", "antmaze")
-    given = cli._parse(kind, ["--data", "f", "--algo.gap-weight", "2"], "softq")
+    given = options.parse(kind, ["--data", "f", "--algo.gap-weight", "2"], "softq")
     assert given.algo.gap_weight == 2.0
     assert given.algo.max_backup == 10
     assert given.data.reward_scale == 10.0
@@ -43,8 +43,8 @@ def test_what_is_typed_wins() -> None:
 
 @pytest.mark.parametrize("args", [["--preset", "antmaze"], ["--preset=antmaze"]])
 def test_the_command_line_finds_the_preset(args: list[str]) -> None:
-    assert cli._preset(["cql", "--data", "f", *args]) == "antmaze"
-    assert cli._preset(["cql"]) is None
+    assert traincli._preset(["cql", "--data", "f", *args]) == "antmaze"
+    assert traincli._preset(["cql"]) is None
 
 
 def test_an_unknown_preset_is_told_with_the_known_ones() -> None:

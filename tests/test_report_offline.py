@@ -9,9 +9,10 @@ import pytest
 from matplotlib import pyplot
 from rich.console import Console
 
-from softq import report
+from softq import plan, plots, report
 from softq.reference import normalised
 from softq.statistics import interval, iqm
+from softq.types import Spec
 
 Records = list[dict[str, Any]]
 SWEEP = ("gap_weight=0.5", "gap_weight=5")
@@ -39,14 +40,12 @@ def watched(records: Records, **metrics: float) -> Records:
     return [{k: r[k] for k in kept if k in r} | base for r in records]
 
 
-def run(folder: Path, evals: Records, metrics: Records, **plan: Any) -> Path:
+def run(folder: Path, evals: Records, metrics: Records, **options: Any) -> Path:
     """The folder of a run that ended, as far as a report looks at it."""
-    made = {
-        "algorithm": "cql", "env": "Hopper-v5", "data": {"path": "/x/hops.hdf5"},
-        "finetune_env": None, "loop": {"steps": 300},
-    }  # fmt: skip
+    given = {"data": plan.Data("/x/hops.hdf5"), "steps": 300, **options}
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({"plan": made | plan}))
+    made = plan.build("cql", "Hopper-v5", given)
+    plan.write(folder, made, Spec((3,), low=(-1.0,), high=(1.0,)), {})
     for name, records in (("evals", evals), ("metrics", metrics)):
         text = "".join(json.dumps(r) + "\n" for r in records)
         (folder / f"{name}.jsonl").write_text(text)
@@ -57,13 +56,13 @@ def run(folder: Path, evals: Records, metrics: Records, **plan: Any) -> Path:
 def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The figures, by the names of their files; they are still written."""
     made: dict[str, Any] = {}
-    finish = report._finish
+    finish = plots._finish
 
     def kept(figure: Any, axes: Any, title: str, path: Path) -> None:
         finish(figure, axes, title, path)
         made[path.name] = figure
 
-    monkeypatch.setattr(report, "_finish", kept)
+    monkeypatch.setattr(plots, "_finish", kept)
     return made
 
 
@@ -132,7 +131,8 @@ def test_one_point_is_seen(tmp_path: Path, drawn: dict[str, Any]) -> None:
 
 def test_on_in_an_environment(tmp_path: Path, drawn: dict[str, Any]) -> None:
     evals = told(("",), 2, (150, 300, 450))
-    path = run(tmp_path / "run", evals, watched(evals[:4]), finetune_env="Hopper-v5")
+    path = run(tmp_path / "run", evals, watched(evals[:4]), finetune_env="Hopper-v5",
+               finetune_steps=300)  # fmt: skip
     report.after(path)
     axes = drawn["learning_curve.png"].axes[0]
     assert axes.get_xlabel() == "updates, then environment steps"
@@ -181,3 +181,14 @@ def test_no_number_is_cut_short(width: int) -> None:
     evals = told(SWEEP, 2, STEPS)
     for table in (report.table(evals), report.summary(evals, "Hopper-v5")):
         assert "…" not in text(table, width)
+
+
+def test_a_run_of_an_older_softq(tmp_path: Path, drawn: dict[str, Any]) -> None:
+    path = run(tmp_path / "run", told(("",), 1, STEPS), [], data=None)
+    content = json.loads((path / "config.json").read_text())
+    for unknown_then in ("data", "finetune_env", "finetune_steps", "sweep"):
+        del content["plan"][unknown_then]
+    (path / "config.json").write_text(json.dumps(content))
+    report.after(path)
+    title = drawn["learning_curve.png"].axes[0].get_title(loc="left")
+    assert title.startswith("cql on Hopper-v5")

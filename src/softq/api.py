@@ -10,8 +10,7 @@ import numpy as np
 from softq import checkpoint, limits, plan
 from softq.data import offline
 from softq.drive import Driver, OnProgress, Run
-from softq.envs import check, make, spec_of
-from softq.envs.host import EnvLike, another
+from softq.envs import EnvLike, another, check, make, spec_of
 from softq.evaluate import Result, judge
 from softq.plan import Data, Plan
 from softq.policy import Policy, learned, load, template
@@ -44,26 +43,23 @@ def train(
     """
     name = plan.algorithm(algorithm)
     where = eval_env if eval_env is not None else finetune_env
-    options = dict(options)
+    if (env is None) == (data is None):
+        raise SoftqError(
+            "train on what? Give env, or data (evaluated in eval_env), one of them"
+        )
     if data is not None:
-        if env is not None:
-            raise SoftqError(
-                "give env or data, not both; data are evaluated in eval_env"
-            )
         options["data"] = data if isinstance(data, Data) else Data(data_name(data))
         where = where if where is not None else home(data)
         if finetune_env is not None:
             options["finetune_env"] = env_name(finetune_env)
     elif where is not None or options.get("finetune_steps"):
         raise SoftqError("eval_env, finetune_env and finetune_steps go with data")
-    elif env is None:
-        raise SoftqError("train on what? Give env, or data")
     else:
         where = env
     made = plan.build(name, "" if where is None else env_name(where), options)
     given = data if isinstance(data, Mapping) else None
-    folder = None if out is None else Path(out)
-    return start(made, where, folder, on_progress, given, finetune_env)
+    out = None if out is None else Path(out)
+    return start(made, where, out, on_progress, given, finetune_env)
 
 
 def start(
@@ -156,15 +152,7 @@ def resume(
     """
     path = Path(run)
     made, spec, written = plan.read(path)
-    data_path = "" if made.data is None else made.data.path
-    for name, given, argument in (
-        (made.env, env, "env"), (data_path, data, "data"),
-        (made.finetune_env or "", finetune_env, "finetune_env"),
-    ):  # fmt: skip
-        if given is None and name.startswith("python:"):
-            raise SoftqError(
-                f"{path} was trained on {name}. Try: softq.resume(…, {argument}=…)"
-            )
+    _all_given(path, made, env, data, finetune_env)
     wanted = (made.env or None) if env is None else env
     source = _source(made, wanted, data, finetune_env)
     try:
@@ -185,6 +173,19 @@ def resume(
         return driver.drive(state, step)
     finally:
         source.close()
+
+
+def _all_given(path: Path, made: Plan, env: Any, data: Any, finetune_env: Any) -> None:
+    """Raises SoftqError where what was given as an object is not given again."""
+    data_path = "" if made.data is None else made.data.path
+    for name, given, argument in (
+        (made.env, env, "env"), (data_path, data, "data"),
+        (made.finetune_env or "", finetune_env, "finetune_env"),
+    ):  # fmt: skip
+        if given is None and name.startswith("python:"):
+            raise SoftqError(
+                f"{path} was trained on {name}. Try: softq.resume(…, {argument}=…)"
+            )
 
 
 def _from_the_start(

@@ -4,7 +4,6 @@ What `softq --help` shows imports nothing heavy; a command imports what it needs
 """
 
 import difflib
-import itertools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -60,71 +59,15 @@ def _command(name: str) -> Callable[[list[str]], int]:
     raise SoftqError(f"there is no command {name}. {hint}")
 
 
-def _parse(kind: Any, args: list[str], prog: str) -> Any:
-    """`args` as the dataclass `kind`; tyro prints its own errors and exits with 2."""
-    import tyro
-
-    return tyro.cli(kind, args=args, prog=prog)
-
-
 def _train(args: list[str]) -> int:
-    from softq import options, plan
-    from softq.algos import ALGOS
-    from softq.presets import find
-    from softq.types import SoftqError
+    from softq import api, traincli
 
-    if not args or args[0].startswith("-"):
-        names = ", ".join(ALGOS)
-        if args and args[0] in ("-h", "--help"):
-            print(f"softq train ALGO --env ID [options]\n\nALGO is one of: {names}\n"
-                  "Its options: softq train ALGO --help")  # fmt: skip
-            return 0
-        raise SoftqError(
-            f"train what? Try: softq train sac --env ID. There are: {names}"
-        )
-    name = plan.algorithm(args[0])
-    kind = options.train(name, _preset(args))
-    given = _parse(kind, args[1:], f"softq train {args[0]}")
-    from softq import api
-
-    fixed, where, goes_on = given.data.chosen, given.data.eval_env, given.data
-    if (given.env is None) == (fixed is None):
-        raise SoftqError(
-            f"softq train {args[0]} needs --env ID or --data FILE, one of them"
-        )
-    if fixed is None and given.preset is None and (stray := goes_on.given):
-        raise SoftqError(f"{stray[0]} goes with --data FILE")
-    if fixed is None and find(name, given.preset).data:
-        raise SoftqError(f"--preset {given.preset} is for data: give --data FILE")
-    if fixed is not None:
-        where = where or goes_on.finetune_env or api.home(fixed)
-    made = plan.Plan(
-        name, given.env or where or "", given.algo, given.loop, given.cadence,
-        given.seed, given.seeds, data=fixed, finetune_env=goes_on.finetune_env,
-        finetune_steps=goes_on.finetune_steps, sweep=options.swept(name, given.sweep),
-    )  # fmt: skip
-    if given.init_from is not None:
-        made = plan.starting_from(made, given.init_from)
+    if args[:1] in (["-h"], ["--help"]):
+        print(traincli.usage())
+        return 0
+    made, out = traincli.planned(args)
     _cache()
-    run = api.start(made, made.env or None, given.out or _fresh_folder(made))
-    return _ended(run)
-
-
-def _preset(args: list[str]) -> str | None:
-    """What `--preset` names: it changes the defaults that the rest is read over."""
-    for flag, value in itertools.pairwise([*args, ""]):
-        if flag == "--preset":
-            return value
-    return next((a.partition("=")[2] for a in args if a.startswith("--preset=")), None)
-
-
-def _fresh_folder(made: Any) -> Path:
-    """runs/<algorithm>-<environment>-<seed>, numbered where that is taken."""
-    env = made.env.replace("/", "-")
-    world = Path(made.data.path).stem if made.data else env
-    base = Path("runs") / f"{made.algorithm}-{world}-{made.seed}"
-    names = (base.with_name(f"{base.name}-{n}") for n in range(2, 10**6))
-    return base if not base.exists() else next(p for p in names if not p.exists())
+    return _ended(api.start(made, made.env or None, out))
 
 
 def _ended(run: Any) -> int:
@@ -161,7 +104,7 @@ def _cache() -> None:
 def _resume(args: list[str]) -> int:
     from softq import options
 
-    given = _parse(options.ResumeOptions, args, "softq resume")
+    given = options.parse(options.ResumeOptions, args, "softq resume")
     from softq import api
 
     _cache()
@@ -195,7 +138,7 @@ def _where(env: str, run: Path) -> str:
 def _evaluate(args: list[str]) -> int:
     from softq import options
 
-    given = _parse(options.EvaluateOptions, args, "softq evaluate")
+    given = options.parse(options.EvaluateOptions, args, "softq evaluate")
     from softq import api, report
     from softq.types import SoftqError
 
@@ -211,7 +154,7 @@ def _evaluate(args: list[str]) -> int:
 def _play(args: list[str]) -> int:
     from softq import options
 
-    given = _parse(options.PlayOptions, args, "softq play")
+    given = options.parse(options.PlayOptions, args, "softq play")
     from softq import film
 
     policy, env = _load(given)
@@ -224,7 +167,7 @@ def _play(args: list[str]) -> int:
 def _export(args: list[str]) -> int:
     from softq import options
 
-    given = _parse(options.ExportOptions, args, "softq export")
+    given = options.parse(options.ExportOptions, args, "softq export")
     from softq import export
 
     policy, _ = _load(given)
@@ -237,7 +180,7 @@ def _export(args: list[str]) -> int:
 def _collect(args: list[str]) -> int:
     from softq import options
 
-    given = _parse(options.CollectOptions, args, "softq collect")
+    given = options.parse(options.CollectOptions, args, "softq collect")
     from softq.collect import collect
 
     told = collect(
@@ -255,7 +198,7 @@ def _collect(args: list[str]) -> int:
 def _solve(args: list[str]) -> int:
     from softq import options
 
-    given = _parse(options.SolveOptions, args, "softq solve")
+    given = options.parse(options.SolveOptions, args, "softq solve")
     from softq import solve
 
     mdp = solve.table(given.mdp, given.discount, given.slip)
@@ -290,7 +233,7 @@ def _reproduce(args: list[str]) -> int:
         return 0
     from softq import options
 
-    given = _parse(options.ReproduceOptions, args, "softq reproduce")
+    given = options.parse(options.ReproduceOptions, args, "softq reproduce")
     if given.figure not in FIGURES:
         near = difflib.get_close_matches(given.figure, FIGURES, 1, 0.3)
         hint = f"Did you mean {near[0]}?" if near else f"There are: {list(FIGURES)}"

@@ -13,9 +13,9 @@ from typing import Any, Literal
 import gymnasium
 import jax
 
-from softq import checkpoint, log, report
-from softq.envs import make
-from softq.envs.host import EnvLike, Failed, another
+from softq import checkpoint, log, records, report
+from softq.envs import EnvLike, another, make
+from softq.envs.host import Failed
 from softq.evaluate import Evaluator
 from softq.plan import Plan
 from softq.policy import Policy
@@ -94,7 +94,7 @@ class Driver:
         if made.cadence.wandb:
             self.sinks.append(log.Wandb(out, dataclasses.asdict(made)))
         self.sinks.append(log.screen(title, made.steps))
-        self.evaluations = report.evaluations(out)
+        self.evaluations = records.evaluations(out)
 
     def _evaluator(self, env: EnvLike | None) -> Evaluator | None:
         cadence = self.plan.cadence
@@ -189,16 +189,16 @@ class Driver:
         """Writes a checkpoint of the last state, and prunes the older ones."""
         if self.out is None or self.last is None or self.files is None:
             return
-        records, actions = self.source.snapshot()
+        host, actions = self.source.snapshot()
         record = {
             "algorithm": self.plan.algorithm,
             "exact": self.exact,
-            "host": records,
+            "host": host,
             "logs": self.files.offsets(),
             "meter": self.meter.snapshot(),
         }
         checkpoint.save(self.out, self.last.step, self.last.train, actions, record)
-        checkpoint.prune(self.out, report.best_step(self.evaluations))
+        checkpoint.prune(self.out, records.best_step(self.evaluations))
 
     def _cannot_write(self, error: OSError) -> SoftqError:
         kept = next(checkpoint.newest(self.out), None) if self.out else None

@@ -16,7 +16,8 @@ import numpy as np
 
 from softq.algos import Algorithm
 from softq.data import normalize
-from softq.envs.host import episode_seed, spec_of
+from softq.envs import spec_of
+from softq.envs.host import episode_seed
 from softq.plan import Plan
 from softq.types import Key, SoftqError, cast_knobs
 

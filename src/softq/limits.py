@@ -31,18 +31,28 @@ def check(plan: Plan) -> None:
         for field in dataclasses.fields(part):
             _check_number(prefix, field.name, getattr(part, field.name))
     if plan.data is None:
-        if getattr(plan.module, "FROM_DATA", False):
-            raise SoftqError(
-                f"{plan.algorithm} learns from data. Try: softq train "
-                f"{plan.algorithm} --data FILE --eval-env {plan.env}"
-            )
-        _check_ring(plan.loop)
-        if plan.sweep:
-            raise SoftqError(
-                "--sweep trains every value on the same data: give --data FILE. In an "
-                "environment start a run for each value"
-            )
-        return
+        _check_online(plan)
+    else:
+        _check_offline(plan)
+
+
+def _check_online(plan: Plan) -> None:
+    """Raises SoftqError for what cannot be done without data."""
+    if getattr(plan.module, "FROM_DATA", False):
+        raise SoftqError(
+            f"{plan.algorithm} learns from data. Try: softq train "
+            f"{plan.algorithm} --data FILE --eval-env {plan.env}"
+        )
+    _check_ring(plan.loop)
+    if plan.sweep:
+        raise SoftqError(
+            "--sweep trains every value on the same data: give --data FILE. In an "
+            "environment start a run for each value"
+        )
+
+
+def _check_offline(plan: Plan) -> None:
+    """Raises SoftqError for what cannot be done with data, or after them."""
     if getattr(plan.algo, "backup_entropy", False) and plan.algo.max_backup:
         raise SoftqError(
             "--algo.backup-entropy and --algo.max-backup both value the next state: "

@@ -1,6 +1,13 @@
-"""What this machine has."""
+"""What this machine has: memory, a processor, versions."""
 
 import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("softq", "jax", "jaxlib", "equinox", "numpy", "gymnasium", "mujoco")
 
 
 def free_memory() -> int:
@@ -9,3 +16,39 @@ def free_memory() -> int:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError, AttributeError):  # not every system tells
         return 2**62
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that decide a run's numbers."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def about() -> dict[str, Any]:
+    """The processor, its cores and the system."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        lines = info.read_text().splitlines()
+        names = [
+            line.split(":", 1)[1].strip() for line in lines if "model name" in line
+        ]
+        model = names[0] if names else model
+    return {"processor": model, "cores": os.cpu_count(), "system": platform.platform()}
+
+
+def commit() -> str | None:
+    """The git commit that softq runs from, where it runs from a checkout."""
+    try:
+        ran = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent,
+            capture_output=True, text=True, timeout=5, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return ran.stdout.strip()

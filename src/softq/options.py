@@ -216,3 +216,8 @@ class ReproduceOptions:
     """Folder for the picture and its numbers (default: runs/figures)."""
     data: Path | None = None
     """A file of offline data, for figures that learn from one."""
+
+
+def parse(kind: Any, args: list[str], prog: str) -> Any:
+    """`args` as the dataclass `kind`; tyro prints its own errors and exits with 2."""
+    return tyro.cli(kind, args=args, prog=prog)

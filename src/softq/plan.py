@@ -4,34 +4,20 @@ import dataclasses
 import difflib
 import itertools
 import json
-import os
-import platform
-import subprocess
-import types
 import typing
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from softq import checkpoint, presets
+from softq import checkpoint, machine, presets
 from softq.algos import ALGOS, Algorithm
 from softq.train.seeds import Seeds
 from softq.train.step import Options
+from softq.typed import names, typed
 from softq.types import SoftqError, Spec
-
-PACKAGES = (
-    "softq",
-    "jax",
-    "jaxlib",
-    "equinox",
-    "numpy",
-    "gymnasium",
-    "mujoco",
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,22 +190,22 @@ def _of_types(made: Plan) -> Plan:
     Raises SoftqError where a value is of another type than its option.
     """
     try:
-        algo = _typed(type(made.algo), dataclasses.asdict(made.algo))
+        algo = typed(type(made.algo), dataclasses.asdict(made.algo))
         plain = dataclasses.asdict(dataclasses.replace(made, algo=None))
-        return dataclasses.replace(_typed(Plan, plain), algo=algo)
+        return dataclasses.replace(typed(Plan, plain), algo=algo)
     except TypeError as error:
         raise SoftqError(f"an option is of the wrong type: {error}") from error
 
 
 def _part(kind: Any, options: dict[str, Any]) -> Any:
-    return kind(**{k: options[k] for k in _names(kind) if k in options})
+    return kind(**{k: options[k] for k in names(kind) if k in options})
 
 
 def sweeps(name: str, asked: dict[str, Any]) -> tuple[Sweep, ...]:
     """`{"gap_weight": [1, 5]}` as sweeps. Raises SoftqError for what is no knob."""
     config = ALGOS[name].Config
     hints = typing.get_type_hints(config)
-    numeric = [n for n in _names(config) if hints[n] in (float, float | None)]
+    numeric = [n for n in names(config) if hints[n] in (float, float | None)]
     _only_known(asked, [config], f"{name}'s options")
     for knob, values in asked.items():
         if knob not in numeric:
@@ -251,12 +237,8 @@ def starting_from(made: Plan, run: str | Path) -> Plan:
     return dataclasses.replace(made, loop=loop, init_from=str(run))
 
 
-def _names(kind: Any) -> list[str]:
-    return [field.name for field in dataclasses.fields(kind)]
-
-
 def _only_known(given: dict[str, Any], kinds: list[Any], where: str) -> None:
-    known = [name for kind in kinds for name in _names(kind)]
+    known = [name for kind in kinds for name in names(kind)]
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1, 0.4)
@@ -289,9 +271,9 @@ def write(run: Path, plan: Plan, spec: Spec, about: dict[str, Any]) -> None:
         "plan": dataclasses.asdict(plan),
         "spec": dataclasses.asdict(spec),
         **about,
-        "versions": versions(),
-        "commit": _commit(),
-        "machine": machine(),
+        "versions": machine.versions(),
+        "commit": machine.commit(),
+        "machine": machine.about(),
     }
     checkpoint.write(run / "config.json", json.dumps(content, indent=1).encode())
 
@@ -307,71 +289,9 @@ def read(run: Path) -> tuple[Plan, Spec, dict[str, Any]]:
     try:
         content = json.loads(path.read_bytes())
         name = algorithm(content["plan"]["algorithm"])
-        plan = _typed(Plan, content["plan"] | {"algo": None})
-        algo = _typed(ALGOS[name].Config, content["plan"]["algo"])
-        spec = _typed(Spec, content["spec"])
+        plan = typed(Plan, content["plan"] | {"algo": None})
+        algo = typed(ALGOS[name].Config, content["plan"]["algo"])
+        spec = typed(Spec, content["spec"])
         return dataclasses.replace(plan, algo=algo), spec, content
     except (ValueError, KeyError, TypeError) as error:
         raise SoftqError(f"{path} is damaged: {error}") from error
-
-
-def _typed(kind: Any, value: Any) -> Any:
-    """JSON as the type it came from: nested dataclasses, tuples, numbers, text."""
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        hints = typing.get_type_hints(kind)
-        # What an older softq did not know yet has its default.
-        missing = dataclasses.MISSING
-        needed = {f.name for f in dataclasses.fields(kind) if f.default is missing}
-        if not isinstance(value, dict) or not needed <= value.keys() <= hints.keys():
-            raise TypeError(f"{kind.__name__} must have {', '.join(_names(kind))}")
-        return kind(**{name: _typed(hints[name], x) for name, x in value.items()})
-    origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if origin is tuple:
-        return tuple(_typed(args[0], x) for x in value)
-    if origin in (types.UnionType, typing.Union):
-        return None if value is None else _typed(args[0], value)
-    if origin is typing.Literal:
-        if value not in args:
-            raise TypeError(f"{value!r} is none of {args}")
-        return value
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if kind is not Any and type(value) is not kind:
-        raise TypeError(f"{value!r} is no {kind.__name__}")
-    return value
-
-
-def versions() -> dict[str, str]:
-    """Versions of the packages that decide a run's numbers."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def machine() -> dict[str, Any]:
-    """The processor, its cores and the system."""
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        lines = info.read_text().splitlines()
-        names = [
-            line.split(":", 1)[1].strip() for line in lines if "model name" in line
-        ]
-        model = names[0] if names else model
-    return {"processor": model, "cores": os.cpu_count(), "system": platform.platform()}
-
-
-def _commit() -> str | None:
-    """The git commit that softq runs from, where it runs from a checkout."""
-    try:
-        ran = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent,
-            capture_output=True, text=True, timeout=5, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return ran.stdout.strip()

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from softq import checkpoint, plan, report
+from softq import checkpoint, plan, records
 from softq.algos import Algorithm
 from softq.data import normalize
 from softq.envs import device_env
@@ -109,7 +109,7 @@ def load(
 def choose_step(run: Path, which: str | int) -> int:
     """The step of the last, the best or a given checkpoint that is there."""
     if which == "best":
-        which = report.best_step(report.evaluations(run)) or "last"
+        which = records.best_step(records.evaluations(run)) or "last"
     if which == "last":
         for step in checkpoint.newest(run, replay=False):
             return step

@@ -10,8 +10,7 @@ import numpy as np
 
 from softq import plan
 from softq.data import normalize, offline
-from softq.envs import Host, device_env, make
-from softq.envs.host import EnvLike, spec_of
+from softq.envs import EnvLike, Host, device_env, make, spec_of
 from softq.envs.host import Episode as HostEpisode
 from softq.plan import Plan
 from softq.train import offline as offline_loop

@@ -15,7 +15,7 @@ import probes
 import pytest
 
 from softq.algos import ALGOS
-from softq.envs.host import Host, make
+from softq.envs import Host, make
 from softq.train import online
 from softq.train.online import Options
 from softq.train.seeds import Seeds
@@ -44,7 +44,9 @@ EXTRA = {
     "calql": {"backup_entropy": True, "actor_lr": 3e-3, "gap_samples": 1},
     "cql_discrete": {"backup": "soft"},
     "td3_bc": {"q_weight": 0.1},
+    "sql": {"particles": 16, "value_samples": 16},
 }
+IMAGES = {"sql": {"particles": 32}}  # what a frame needs more
 DISCOUNT, ALPHA = 0.8, 0.05
 OPTIONS = {
     "vector": Options(steps=1200, learning_starts=300, batch_size=64),
@@ -69,19 +71,19 @@ def probe_of(name, probe):
     return probes.PROBES[probe](ALGOS[name].ACTIONS)
 
 
-def config(name):
+def config(name, more=None):
     fields = {field.name for field in dataclasses.fields(ALGOS[name].Config)}
     soft = {"alpha": ALPHA, "gap_weight": 0.0}
     return ALGOS[name].Config(
         lr=3e-3, discount=DISCOUNT, polyak=0.05, hidden=(32, 32),
         **{knob: value for knob, value in soft.items() if knob in fields},
-        **EXTRA.get(name, {}),
+        **EXTRA.get(name, {}) | (more or {}),
     )  # fmt: skip
 
 
-def train(name, hosts, options):
+def train(name, hosts, options, more=None):
     """The agents that a run over `hosts` ends with, one a host."""
-    algo, cfg, seeds = ALGOS[name], config(name), Seeds(0, len(hosts))
+    algo, cfg, seeds = ALGOS[name], config(name, more), Seeds(0, len(hosts))
     first = seeds.join([host.obs for host in hosts])
     state = online.start(algo, cfg, options, hosts[0].spec, seeds, first)
     (last,) = deque(online.run(algo, cfg, options, hosts, seeds, state), maxlen=1)
@@ -113,7 +115,7 @@ def solved(name):
 @functools.cache
 def solved_images(name):
     hosts = [Host([make(probe_of(name, "image"))], 0)]
-    return train(name, hosts, OPTIONS["image"])[0]
+    return train(name, hosts, OPTIONS["image"], IMAGES.get(name))[0]
 
 
 def as_batch(obs):

@@ -13,6 +13,7 @@ import pytest
 from scipy import special, stats
 
 from softq.ops import conservative
+from softq.ops.step import adam
 
 KEY = jax.random.key(0)
 SIZES, DRAWS = (10, 100, 1_000), 200
@@ -439,13 +440,28 @@ def test_descending_the_dual_settles_where_the_gap_meets_its_target() -> None:
         assert float(run(jnp.float32(start))) == pytest.approx(2.5, abs=1e-3)
 
 
-@pytest.mark.parametrize("log_weight", [15.0, 30.0, 200.0])
-def test_the_multiplier_stops_at_a_million(log_weight: float) -> None:
-    """And nothing overflows above it: exp(200) is infinite in float32."""
-    for gap, expected in ((3.0, -5e6), (-3.0, 7e6)):
-        (loss, _), slope = dual(*map(np.float32, (log_weight, gap, 2.0, 1.0)))
-        assert float(loss) == pytest.approx(expected, rel=1e-4)
-        assert np.isfinite(slope)
+@pytest.mark.parametrize("start", [math.log(1e6), 15.0, 200.0])
+def test_the_multiplier_stops_at_a_million_and_comes_down_again(start: float) -> None:
+    """Also from where its exponential is infinite in float32."""
+    knobs = {"gap_weight": 2.0, "gap_target": 1.0}
+    top = conservative.capped(jnp.float32(start))
+    for gap, expected in ((3.0, math.log(1e6)), (-3.0, math.log(1e6) - 0.1)):
+        held, moments = conservative.hold(
+            top, adam(top), 0.1, jnp.float32(gap), **knobs
+        )
+        assert float(held) == pytest.approx(expected, abs=1e-5)
+        assert int(moments.steps) == 1
+
+
+def test_without_a_target_nothing_is_held_and_the_factor_is_one() -> None:
+    log_weight = jnp.float32(2.0)
+    moments = adam(log_weight)
+    held = conservative.hold(
+        log_weight, moments, 0.1, jnp.float32(3.0), gap_weight=2.0, gap_target=None
+    )
+    assert held == (log_weight, moments)
+    assert float(conservative.factor(log_weight, None)) == 1.0
+    assert float(conservative.factor(log_weight, 1.0)) == pytest.approx(math.exp(2))
 
 
 # Cal-QL.

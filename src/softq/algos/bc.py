@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from softq import nets
 from softq.algos import sac
+from softq.algos.sac import act, entropy
 from softq.ops import tanh_normal
 from softq.ops.step import Moments, adam, descend
 from softq.types import Action, Batch, Info, Key, Observation, Scalar, Spec, config
@@ -18,6 +19,10 @@ from softq.types import Action, Batch, Info, Key, Observation, Scalar, Spec, con
 ACTIONS: Literal["continuous"] = "continuous"
 NEEDS: tuple[str, ...] = ()
 FROM_DATA = True  # an environment has nothing to imitate
+__all__ = [
+    "ACTIONS", "FROM_DATA", "NEEDS", "Config", "State", "act", "entropy", "init",
+    "temperature", "update", "value",
+]  # fmt: skip
 
 
 @config
@@ -64,23 +69,11 @@ def squared_loss(actor: nets.Net, batch: Batch) -> tuple[Scalar, Info]:
     return loss, {"actor_loss": loss}
 
 
-def act(key: Key, state: State, obs: Observation, cfg: Config, explore: bool) -> Action:
-    """Actions (n, d) for observations (n, …): sampled, or the greedy median."""
-    return sac.choose(key, state.actor, obs, explore)
-
-
 def value(
     state: State, obs: Observation, action: Action, cfg: Config
 ) -> Float[Array, " n"]:
     """log π(a|s): how much the action looks like the data's. No Q is learned."""
     return tanh_normal.log_density(action, *sac.policy(state.actor, obs))
-
-
-def entropy(
-    key: Key, state: State, obs: Observation, cfg: Config
-) -> Float[Array, " n"]:
-    """An unbiased estimate of H(π(·|s)) in nats: −log π at one sample."""
-    return sac.surprise(key, state.actor, obs)
 
 
 def temperature(state: State, cfg: Config) -> Scalar:

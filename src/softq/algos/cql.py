@@ -21,12 +21,17 @@ from jaxtyping import Array, Bool, Float, Int
 
 from softq import nets
 from softq.algos import sac
+from softq.algos.sac import act, entropy, temperature, value
 from softq.ops import conservative, proposals, tanh_normal, td
 from softq.ops.step import Moments, adam, descend, follow, in_parts
-from softq.types import Action, Batch, Info, Key, Observation, Scalar, Spec, config
+from softq.types import Batch, Info, Key, Observation, Scalar, Spec, config
 
 ACTIONS: Literal["continuous"] = "continuous"
 NEEDS: tuple[str, ...] = ()
+__all__ = [
+    "ACTIONS", "NEEDS", "Config", "State", "act", "entropy", "init", "temperature",
+    "update", "value",
+]  # fmt: skip
 Floor = Float[Array, " n"]
 Judged = tuple[Float[Array, "c n"], Float[Array, "c n k"], Float[Array, "c n"]]
 
@@ -111,12 +116,8 @@ class Seen(NamedTuple):
 def init(key: Key, spec: Spec, cfg: Config) -> State:
     """Fresh networks; the target starts as a copy of the critic."""
     actor_key, critic_key = jax.random.split(key)
-    shape, dim = spec.obs_shape, spec.action_dim
-    actor = nets.Net(actor_key, shape, 2 * dim, cfg.hidden)
-    critic = nets.ensemble(
-        critic_key, 2, lambda k: nets.Net(k, shape, 1, cfg.hidden, dim)
-    )
-    target = jax.tree.map(jnp.copy, critic)
+    actor = nets.Net(actor_key, spec.obs_shape, 2 * spec.action_dim, cfg.hidden)
+    critic, target = sac.twins(critic_key, spec, cfg.hidden)
     log_alpha = jnp.log(jnp.asarray(cfg.initial_alpha, jnp.float32))
     log_weight = conservative.capped(jnp.log(jnp.float32(cfg.initial_weight)))
     moments = adam(actor), adam(critic), adam(log_alpha), adam(log_weight)
@@ -132,7 +133,8 @@ def update(
     """
     next_key, actor_key = jax.random.split(key)
     gap_key, draw_key = jax.random.split(jax.random.fold_in(key, 2))
-    alpha, factor = temperature(state, cfg), _factor(state, cfg)
+    alpha = temperature(state, cfg)
+    factor = conservative.factor(state.log_weight, cfg.gap_target)
     y = critic_target(state.target, state.actor, batch, next_key, alpha, cfg)
     proposed = propose(gap_key, state.actor, batch, cfg)
     seen = Seen(batch, y, proposed, floor)
@@ -140,13 +142,10 @@ def update(
         in_parts(critic_loss, _parts(proposed, cfg)), state.critic,
         state.critic_moments, cfg.lr, seen, draw_key, cfg, factor=factor,
     )  # fmt: skip
-    log_weight, weight_moments = state.log_weight, state.weight_moments
-    if cfg.gap_target is not None:
-        log_weight, weight_moments, _ = descend(
-            conservative.dual_loss, log_weight, weight_moments, cfg.lr,
-            critic_info["gap"], gap_weight=cfg.gap_weight, gap_target=cfg.gap_target,
-        )  # fmt: skip
-        log_weight = conservative.capped(log_weight)
+    log_weight, weight_moments = conservative.hold(
+        state.log_weight, state.weight_moments, cfg.lr, critic_info["gap"],
+        gap_weight=cfg.gap_weight, gap_target=cfg.gap_target,
+    )  # fmt: skip
     actor, actor_moments, actor_info = descend(
         actor_loss, state.actor, state.actor_moments, cfg.actor_lr, critic, batch,
         actor_key, alpha=alpha,
@@ -286,37 +285,6 @@ def actor_loss(
     likelihood = tanh_normal.log_density(batch.action, *sac.policy(actor, batch.obs))
     copy = -alpha * info["entropy"] - jnp.mean(likelihood)
     return jnp.where(cloning, copy, loss), info
-
-
-def act(key: Key, state: State, obs: Observation, cfg: Config, explore: bool) -> Action:
-    """Actions (n, d) for observations (n, …): sampled, or the greedy median."""
-    return sac.choose(key, state.actor, obs, explore)
-
-
-def value(
-    state: State, obs: Observation, action: Action, cfg: Config
-) -> Float[Array, " n"]:
-    """min_i Q_i(s, a), what the actor climbs."""
-    return jnp.min(sac.q_values(state.critic, obs, action), axis=0)
-
-
-def entropy(
-    key: Key, state: State, obs: Observation, cfg: Config
-) -> Float[Array, " n"]:
-    """An unbiased estimate of H(π(·|s)) in nats: −log π at one sample."""
-    return sac.surprise(key, state.actor, obs)
-
-
-def temperature(state: State, cfg: Config) -> Scalar:
-    """α in reward units a nat."""
-    return jnp.exp(state.log_alpha) if cfg.alpha is None else jnp.float32(cfg.alpha)
-
-
-def _factor(state: State, cfg: Config) -> Scalar:
-    """α', a number to the critics; 1 where it is not learned."""
-    if cfg.gap_target is None:
-        return jnp.float32(1.0)
-    return jnp.exp(state.log_weight)
 
 
 def _many(

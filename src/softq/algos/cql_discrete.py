@@ -14,12 +14,17 @@ from jaxtyping import Array, Float, Int
 
 from softq import nets
 from softq.algos import soft_dqn
+from softq.algos.soft_dqn import value
 from softq.ops import conservative, soft
 from softq.ops.step import Moments, adam, descend, follow
 from softq.types import Action, Batch, Info, Key, Observation, Scalar, Spec, config
 
 ACTIONS: Literal["discrete"] = "discrete"
 NEEDS: tuple[str, ...] = ()
+__all__ = [
+    "ACTIONS", "NEEDS", "Config", "State", "act", "entropy", "init", "log_policy",
+    "temperature", "update", "value",
+]  # fmt: skip
 
 
 @config
@@ -72,18 +77,15 @@ def update(key: Key, state: State, batch: Batch, cfg: Config) -> tuple[State, In
         state.target, state.critic, batch, discount=cfg.discount, double=cfg.double,
         alpha=jnp.float32(0.0) if cfg.backup == "max" else temperature(state, cfg),
     )  # fmt: skip
-    factor = _factor(state, cfg)
+    factor = conservative.factor(state.log_weight, cfg.gap_target)
     critic, moments, info = descend(
         critic_loss, state.critic, state.moments, cfg.lr, batch, y, factor=factor,
         gap_weight=cfg.gap_weight,
     )  # fmt: skip
-    log_weight, weight_moments = state.log_weight, state.weight_moments
-    if cfg.gap_target is not None:
-        log_weight, weight_moments, _ = descend(
-            conservative.dual_loss, log_weight, weight_moments, cfg.lr, info["gap"],
-            gap_weight=cfg.gap_weight, gap_target=cfg.gap_target,
-        )  # fmt: skip
-        log_weight = conservative.capped(log_weight)
+    log_weight, weight_moments = conservative.hold(
+        state.log_weight, state.weight_moments, cfg.lr, info["gap"],
+        gap_weight=cfg.gap_weight, gap_target=cfg.gap_target,
+    )  # fmt: skip
     updates = state.updates + 1
     target = follow(state.target, critic, updates, cfg.polyak, cfg.target_period)
     new = State(critic, target, log_weight, moments, weight_moments, updates)
@@ -115,14 +117,6 @@ def log_policy(state: State, obs: Observation, cfg: Config) -> Float[Array, "n a
     return soft.log_boltzmann(jax.vmap(state.critic)(obs), temperature(state, cfg))
 
 
-def value(
-    state: State, obs: Observation, action: Action, cfg: Config
-) -> Float[Array, " n"]:
-    """Q(s, a) at the given action indices."""
-    q = jax.vmap(state.critic)(obs)
-    return jnp.take_along_axis(q, action[:, None], axis=-1)[:, 0]
-
-
 def entropy(
     key: Key, state: State, obs: Observation, cfg: Config
 ) -> Float[Array, " n"]:
@@ -133,10 +127,3 @@ def entropy(
 def temperature(state: State, cfg: Config) -> Scalar:
     """α in reward units a nat."""
     return jnp.float32(cfg.alpha)
-
-
-def _factor(state: State, cfg: Config) -> Scalar:
-    """α', a number to the critic; 1 where it is not learned."""
-    if cfg.gap_target is None:
-        return jnp.float32(1.0)
-    return jnp.exp(state.log_weight)

@@ -7,13 +7,14 @@ state. Equation numbers are that paper's. Departures:
 - one network size for both, no batch normalisation and no weight decay.
 """
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from softq import nets
+from softq.algos.sac import Acting
 from softq.ops import td
 from softq.ops.step import Moments, adam, descend, follow
 from softq.types import Action, Batch, Info, Key, Observation, Scalar, Spec, config
@@ -117,7 +118,9 @@ def q_values(
     return jax.vmap(lambda o, a: critic(o, a)[0])(obs, action)
 
 
-def act(key: Key, state: State, obs: Observation, cfg: Config, explore: bool) -> Action:
+def act(
+    key: Key, state: Acting, obs: Observation, cfg: Any, explore: bool
+) -> Float[Array, "n d"]:
     """Actions (n, d) for observations (n, …), with noise where they explore."""
     action = policy(state.actor, obs)
     if not explore:
@@ -134,12 +137,12 @@ def value(
 
 
 def entropy(
-    key: Key, state: State, obs: Observation, cfg: Config
+    key: Key, state: object, obs: Observation, cfg: object
 ) -> Float[Array, " n"]:
     """Nothing: what is learned is one action, and the noise is not part of it."""
     return jnp.zeros(len(obs))
 
 
-def temperature(state: State, cfg: Config) -> Scalar:
+def temperature(state: object, cfg: object) -> Scalar:
     """No entropy is paid for."""
     return jnp.float32(0.0)

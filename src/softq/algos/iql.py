@@ -15,12 +15,17 @@ from jaxtyping import Array, Float, Int
 
 from softq import nets
 from softq.algos import sac
+from softq.algos.sac import act, entropy, value
 from softq.ops import tanh_normal, td
 from softq.ops.step import Moments, adam, descend, polyak
-from softq.types import Action, Batch, Info, Key, Observation, Scalar, Spec, config
+from softq.types import Batch, Info, Key, Observation, Scalar, Spec, config
 
 ACTIONS: Literal["continuous"] = "continuous"
 NEEDS: tuple[str, ...] = ()
+__all__ = [
+    "ACTIONS", "NEEDS", "Config", "State", "act", "entropy", "init", "temperature",
+    "update", "value",
+]  # fmt: skip
 MOST = 100.0  # the largest weight of a transition, as in the authors' code
 
 
@@ -54,13 +59,10 @@ class State(NamedTuple):
 def init(key: Key, spec: Spec, cfg: Config) -> State:
     """Fresh networks; the target starts as a copy of the critic."""
     actor_key, critic_key, v_key = jax.random.split(key, 3)
-    shape, dim = spec.obs_shape, spec.action_dim
-    actor = nets.Net(actor_key, shape, 2 * dim, cfg.hidden)
-    critic = nets.ensemble(
-        critic_key, 2, lambda k: nets.Net(k, shape, 1, cfg.hidden, dim)
-    )
+    shape = spec.obs_shape
+    actor = nets.Net(actor_key, shape, 2 * spec.action_dim, cfg.hidden)
+    critic, target = sac.twins(critic_key, spec, cfg.hidden)
     v = nets.Net(v_key, shape, 1, cfg.hidden)
-    target = jax.tree.map(jnp.copy, critic)
     moments = adam(actor), adam(critic), adam(v)
     return State(actor, critic, v, target, *moments, jnp.int32(0))
 
@@ -79,13 +81,8 @@ def update(key: Key, state: State, batch: Batch, cfg: Config) -> tuple[State, In
     after = v_values(v, batch.next_obs)
     y = td.target(batch.reward, batch.terminated, after, cfg.discount)
     critic, critic_moments, critic_info = descend(
-        sac.critic_loss,
-        state.critic,
-        state.critic_moments,
-        cfg.lr,
-        batch,
-        y,  # eq. 6
-    )
+        sac.critic_loss, state.critic, state.critic_moments, cfg.lr, batch, y
+    )  # eq. 6
     target = polyak(state.target, critic, cfg.polyak)
     moments = actor_moments, critic_moments, v_moments
     new = State(actor, critic, v, target, *moments, state.updates + 1)
@@ -117,25 +114,6 @@ def actor_loss(
 def v_values(v: nets.Net, obs: Observation) -> Float[Array, " n"]:
     """V(s) on a batch."""
     return jax.vmap(lambda o: v(o)[0])(obs)
-
-
-def act(key: Key, state: State, obs: Observation, cfg: Config, explore: bool) -> Action:
-    """Actions (n, d) for observations (n, …): sampled, or the greedy median."""
-    return sac.choose(key, state.actor, obs, explore)
-
-
-def value(
-    state: State, obs: Observation, action: Action, cfg: Config
-) -> Float[Array, " n"]:
-    """min_i Q_i(s, a)."""
-    return jnp.min(sac.q_values(state.critic, obs, action), axis=0)
-
-
-def entropy(
-    key: Key, state: State, obs: Observation, cfg: Config
-) -> Float[Array, " n"]:
-    """An unbiased estimate of H(π(·|s)) in nats: −log π at one sample."""
-    return sac.surprise(key, state.actor, obs)
 
 
 def temperature(state: State, cfg: Config) -> Scalar:

@@ -11,7 +11,7 @@ Equation numbers are that paper's. Departures:
 """
 
 import math
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -57,18 +57,38 @@ class State(NamedTuple):
     updates: Int[Array, ""]
 
 
+@runtime_checkable
+class Acting(Protocol):
+    """Any state with an actor: what `act` and `entropy` need."""
+
+    @property
+    def actor(self) -> nets.Net: ...
+
+
+@runtime_checkable
+class Judging(Protocol):
+    """Any state with twin critics: what `value` needs."""
+
+    @property
+    def critic(self) -> nets.Net: ...
+
+
 def init(key: Key, spec: Spec, cfg: Config) -> State:
     """Fresh networks; the target starts as a copy of the critic."""
     actor_key, critic_key = jax.random.split(key)
-    dim = spec.action_dim
-    actor = nets.Net(actor_key, spec.obs_shape, 2 * dim, cfg.hidden)
-    critic = nets.ensemble(
-        critic_key, 2, lambda k: nets.Net(k, spec.obs_shape, 1, cfg.hidden, dim)
-    )
+    actor = nets.Net(actor_key, spec.obs_shape, 2 * spec.action_dim, cfg.hidden)
+    critic, target = twins(critic_key, spec, cfg.hidden)
     log_alpha = jnp.log(jnp.asarray(cfg.initial_alpha, jnp.float32))
-    target = jax.tree.map(jnp.copy, critic)
     moments = adam(actor), adam(critic), adam(log_alpha)
     return State(actor, critic, target, log_alpha, *moments, jnp.int32(0))
+
+
+def twins(key: Key, spec: Spec, hidden: tuple[int, ...]) -> tuple[nets.Net, nets.Net]:
+    """Two critics Q(s, a), stacked, and the target that starts as their copy."""
+    critic = nets.ensemble(
+        key, 2, lambda k: nets.Net(k, spec.obs_shape, 1, hidden, spec.action_dim)
+    )
+    return critic, jax.tree.map(jnp.copy, critic)
 
 
 def update(key: Key, state: State, batch: Batch, cfg: Config) -> tuple[State, Info]:
@@ -156,41 +176,31 @@ def q_values(
     return nets.each(lambda net, o, a: net(o, a)[0], critic, obs, action)
 
 
-def choose(
-    key: Key, actor: nets.Net, obs: Observation, explore: bool
+def act(
+    key: Key, state: Acting, obs: Observation, cfg: object, explore: bool
 ) -> Float[Array, "n d"]:
-    """A squashed Gaussian actor's sample for each observation, or its median."""
-    mean, log_std = policy(actor, obs)
+    """Actions (n, d) for observations (n, …): sampled, or the greedy median."""
+    mean, log_std = policy(state.actor, obs)
     if not explore:
         return tanh_normal.median(mean)
     return tanh_normal.sample(key, mean, log_std)[0]
 
 
-def surprise(key: Key, actor: nets.Net, obs: Observation) -> Float[Array, " n"]:
-    """−log π(a|s) in nats at one sample: an unbiased estimate of the entropy."""
-    return -tanh_normal.sample(key, *policy(actor, obs))[2]
-
-
-def act(key: Key, state: State, obs: Observation, cfg: Config, explore: bool) -> Action:
-    """Actions (n, d) for observations (n, …): sampled, or the greedy median."""
-    return choose(key, state.actor, obs, explore)
-
-
 def value(
-    state: State, obs: Observation, action: Action, cfg: Config
+    state: Judging, obs: Observation, action: Action, cfg: object
 ) -> Float[Array, " n"]:
     """min_i Q_i(s, a), what the actor climbs."""
     return jnp.min(q_values(state.critic, obs, action), axis=0)
 
 
 def entropy(
-    key: Key, state: State, obs: Observation, cfg: Config
+    key: Key, state: Acting, obs: Observation, cfg: object
 ) -> Float[Array, " n"]:
     """An unbiased estimate of H(π(·|s)) in nats: −log π at one sample."""
-    return surprise(key, state.actor, obs)
+    return -tanh_normal.sample(key, *policy(state.actor, obs))[2]
 
 
-def temperature(state: State, cfg: Config) -> Scalar:
+def temperature(state: Any, cfg: Any) -> Scalar:
     """α in reward units a nat."""
     return jnp.exp(state.log_alpha) if cfg.alpha is None else jnp.float32(cfg.alpha)
 

@@ -9,7 +9,7 @@ nothing explores any more. Departures:
 - no ½ in front of the squared error of eq. 11, which Adam does not see.
 """
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -117,8 +117,16 @@ def act(key: Key, state: State, obs: Observation, cfg: Config, explore: bool) ->
     return jax.random.categorical(key, log_policy(state, obs, cfg)).astype(jnp.int32)
 
 
+@runtime_checkable
+class Judging(Protocol):
+    """Any state with a Q-network of all actions: what `value` needs."""
+
+    @property
+    def critic(self) -> nets.Net: ...
+
+
 def value(
-    state: State, obs: Observation, action: Action, cfg: Config
+    state: Judging, obs: Observation, action: Action, cfg: object
 ) -> Float[Array, " n"]:
     """Q(s, a) at the given action indices."""
     q = jax.vmap(state.critic)(obs)

@@ -14,13 +14,19 @@ from jaxtyping import Array, Bool, Float, Int
 
 from softq import nets
 from softq.algos import ddpg, sac
+from softq.algos.ddpg import act, entropy, temperature
+from softq.algos.sac import value
 from softq.ops import td
 from softq.ops.step import Moments, adam, descend, polyak
-from softq.types import Action, Batch, Info, Key, Observation, Scalar, Spec, config
+from softq.types import Batch, Info, Key, Scalar, Spec, config
 
 ACTIONS: Literal["continuous"] = "continuous"
 NEEDS: tuple[str, ...] = ()
 NORMALIZES = True
+__all__ = [
+    "ACTIONS", "NEEDS", "NORMALIZES", "Config", "State", "act", "entropy", "init",
+    "temperature", "update", "value",
+]  # fmt: skip
 
 
 @config
@@ -58,12 +64,9 @@ class State(NamedTuple):
 def init(key: Key, spec: Spec, cfg: Config) -> State:
     """Fresh networks; the targets start as copies."""
     actor_key, critic_key = jax.random.split(key)
-    shape, dim = spec.obs_shape, spec.action_dim
-    actor = nets.Net(actor_key, shape, dim, cfg.hidden)
-    critic = nets.ensemble(
-        critic_key, 2, lambda k: nets.Net(k, shape, 1, cfg.hidden, dim)
-    )
-    actor_target, target = jax.tree.map(jnp.copy, (actor, critic))
+    actor = nets.Net(actor_key, spec.obs_shape, spec.action_dim, cfg.hidden)
+    critic, target = sac.twins(critic_key, spec, cfg.hidden)
+    actor_target = jax.tree.map(jnp.copy, actor)
     moments = adam(actor), adam(critic)
     return State(actor, critic, actor_target, target, *moments, jnp.int32(0))
 
@@ -112,34 +115,6 @@ def actor_loss(
     distance = jnp.mean((action - batch.action) ** 2)
     loss = distance - scale * jnp.mean(q)  # eq. 3
     return loss, {"actor_loss": loss, "distance": distance}
-
-
-def act(key: Key, state: State, obs: Observation, cfg: Config, explore: bool) -> Action:
-    """Actions (n, d) for observations (n, …), with noise where they explore."""
-    action = ddpg.policy(state.actor, obs)
-    if not explore:
-        return action
-    noise = cfg.noise * jax.random.normal(key, action.shape)
-    return jnp.clip(action + noise, -1.0, 1.0)
-
-
-def value(
-    state: State, obs: Observation, action: Action, cfg: Config
-) -> Float[Array, " n"]:
-    """min_i Q_i(s, a)."""
-    return jnp.min(sac.q_values(state.critic, obs, action), axis=0)
-
-
-def entropy(
-    key: Key, state: State, obs: Observation, cfg: Config
-) -> Float[Array, " n"]:
-    """Nothing: what is learned is one action, and the noise is not part of it."""
-    return jnp.zeros(len(obs))
-
-
-def temperature(state: State, cfg: Config) -> Scalar:
-    """No entropy is paid for."""
-    return jnp.float32(0.0)
 
 
 def _pick(flag: Bool[Array, ""], new: object, old: object) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from softq import api, plan, report
+from softq import api, plan, records
 from softq.figures import draw
 from softq.statistics import interval, iqm
 from softq.types import SoftqError
@@ -48,18 +48,18 @@ def _trained(run: Path, algorithm: str, knobs: dict[str, Any], data: Path) -> Pa
             batch_size=128, eval_every=UPDATES // 10, checkpoint_every=UPDATES // 10,
             log_every=UPDATES // 50,
         )  # fmt: skip
-    elif report.evaluations(run)[-1:] and _last(run) < UPDATES:
+    elif records.evaluations(run)[-1:] and _last(run) < UPDATES:
         api.resume(run)
     return run
 
 
 def _last(run: Path) -> int:
-    return int(report.evaluations(run)[-1]["step"])
+    return int(records.evaluations(run)[-1]["step"])
 
 
 def _told(run: Path) -> dict[str, Any]:
-    records, lines = report.evaluations(run), report.metrics(run)
-    last = [r["greedy"]["return"] for r in records if r["step"] == _last(run)]
+    shown, lines = records.evaluations(run), records.metrics(run)
+    last = [r["greedy"]["return"] for r in shown if r["step"] == _last(run)]
     return {
         "last": last, "iqm": iqm(last), "interval": interval(last),
         "promised": [r["q_policy"] for r in lines[-SEEDS:]],
@@ -73,8 +73,8 @@ def _picture(runs: dict[str, Path], name: str, path: Path) -> None:
     )
     for agent, run in runs.items():
         colour = AGENTS[agent][2]
-        _curve(left, report.evaluations(run), colour, agent)
-        lines = report.metrics(run)
+        _curve(left, records.evaluations(run), colour, agent)
+        lines = records.metrics(run)
         _promise(right, lines, "q_policy", colour, f"{agent}: the policy's actions")
         if agent == "CQL":
             _promise(right, lines, "q_data", draw.INK, f"{agent}: the data's actions")

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from softq.ops import soft
+from softq.ops.step import Moments, descend
 from softq.types import Info, Key, Scalar
 
 Form = Literal["entropy", "eq1", "eq2", "rho"]
@@ -125,6 +126,30 @@ def dual_loss(
     The authors' form. `gap` is a number here, so that nothing reaches Q from it.
     """
     return -jnp.exp(log_weight) * (gap_weight * gap - gap_target), {}
+
+
+def hold(
+    log_weight: Scalar,
+    moments: Moments,
+    lr: Scalar | float,
+    gap: Scalar,
+    *,
+    gap_weight: Scalar | float,
+    gap_target: Scalar | float | None,
+) -> tuple[Scalar, Moments]:
+    """One step of log α' towards the gap's target; nothing moves where it has none."""
+    if gap_target is None:
+        return log_weight, moments
+    log_weight, moments, _ = descend(
+        dual_loss, log_weight, moments, lr, gap, gap_weight=gap_weight,
+        gap_target=gap_target,
+    )  # fmt: skip
+    return capped(log_weight), moments
+
+
+def factor(log_weight: Scalar, gap_target: Scalar | float | None) -> Scalar:
+    """α', a number to the critics; 1 where it is not learned."""
+    return jnp.float32(1.0) if gap_target is None else jnp.exp(log_weight)
 
 
 def calibrated(

@@ -58,32 +58,16 @@ def in_parts(
     `parts` divides.
     """
 
-    def gradient(params: Any, batch: Any, *args: Any, **scalars: Any) -> Any:
-        """((loss, info), gradient), each the mean over the parts."""
-        cut = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
-
-        def add(total: Any, part: Any) -> Any:
-            found = jax.value_and_grad(loss, has_aux=True)(
-                params, part, *args, **scalars
-            )
-            return jax.tree.map(lambda t, f: t + f / parts, total, found), None
-
-        first = jax.tree.map(lambda x: x[0], cut)
-        shapes = jax.eval_shape(
-            jax.value_and_grad(loss, has_aux=True), params, first, *args, **scalars
-        )
-        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-        return jax.lax.scan(add, zeros, cut)[0]
-
     def parted(
         params: Any, batch: Any, *args: Any, **scalars: Any
     ) -> tuple[Scalar, Info]:
         @jax.custom_vjp
         def whole(params: Any) -> Any:
-            return gradient(params, batch, *args, **scalars)[0]
+            return forward(params)[0]
 
         def forward(params: Any) -> Any:
-            return gradient(params, batch, *args, **scalars)
+            slope = jax.value_and_grad(loss, has_aux=True)
+            return _mean(lambda b: slope(params, b, *args, **scalars), batch, parts)
 
         def backward(slope: Any, given: Any) -> Any:
             return (jax.tree.map(lambda g: g * given[0], slope),)
@@ -93,6 +77,18 @@ def in_parts(
         return found
 
     return loss if parts == 1 else parted
+
+
+def _mean(of: Callable[[Any], Any], batch: Any, parts: int) -> Any:
+    """The mean of `of` over so many parts of a batch, one after the other."""
+    cut = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
+
+    def add(total: Any, part: Any) -> Any:
+        return jax.tree.map(lambda t, f: t + f / parts, total, of(part)), None
+
+    shapes = jax.eval_shape(of, jax.tree.map(lambda x: x[0], cut))
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    return jax.lax.scan(add, zeros, cut)[0]
 
 
 def adam_step(

@@ -1,0 +1,65 @@
+"""What a run has written down: its metrics and its evaluations, read back."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from softq.types import SoftqError
+
+Records = list[dict[str, Any]]
+
+
+def evaluations(run: Path) -> Records:
+    """The records of `evals.jsonl`; none where there is no such file.
+
+    Raises SoftqError where a line is damaged, naming it.
+    """
+    path = run / "evals.jsonl"
+    return _lines(path) if path.is_file() else []
+
+
+def metrics(run: Path) -> Records:
+    """The records of `metrics.jsonl`."""
+    return _lines(run / "metrics.jsonl")
+
+
+def _lines(path: Path) -> Records:
+    records = []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        try:
+            records.append(json.loads(line))
+        except ValueError as error:
+            raise SoftqError(f"{path}, line {number} is damaged: {error}") from error
+    return records
+
+
+def best_step(records: Records) -> int | None:
+    """The step whose greedy return, averaged over seeds, is the highest."""
+    if not records:
+        return None
+    steps = sorted({r["step"] for r in records})
+    return max(steps, key=lambda step: finite(float(np.mean(greedies(records, step)))))
+
+
+def greedies(records: Records, step: int | None) -> np.ndarray:
+    return np.array([r["greedy"]["return"] for r in records if r["step"] == step])
+
+
+def lane_of(record: dict[str, Any]) -> tuple[str, int]:
+    return record.get("setting", ""), record["seed"]
+
+
+def lanes_of(records: Records) -> list[tuple[str, int]]:
+    """Settings and seeds, in the order in which they were recorded."""
+    return list(dict.fromkeys(lane_of(r) for r in records))
+
+
+def settings_of(records: Records) -> list[str]:
+    return list(dict.fromkeys(r.get("setting", "") for r in records))
+
+
+def finite(number: float) -> float:
+    """The number, or −∞ where a policy had no action left."""
+    return number if np.isfinite(number) else -np.inf
