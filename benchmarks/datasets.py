@@ -124,7 +124,8 @@ def check(made: dict) -> None:
         machine.versions(), machine.about()["processor"],
     )  # fmt: skip
     for name, found in made.items():
-        before = known["files"][name]
+        if (before := known["files"].get(name)) is None:
+            raise SystemExit(f"{name} is not in {RESULT}: leave out --check first")
         far = abs(found["returns"]["mean"] / before["returns"]["mean"] - 1)
         good = found["sha256"] == before["sha256"] if same else far <= 0.05
         print(f"{name:32} {'equal' if good else 'DIFFERS'} ({far:.1%} of mean return)")

@@ -343,3 +343,13 @@ def test_observations_are_stored_as_softq_sees_them(
     assert (found.shape, found.dtype) == ((30, 4), np.float32)
     collect(["random"], 30, tmp_path / "b.hdf5", "CartPole-v1")
     np.testing.assert_array_equal(rows(tmp_path / "b.hdf5")["observations"], found)
+
+
+def test_a_replay_is_of_the_runs_own_environment(
+    pendulum_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.hdf5"
+    args = ["collect", str(pendulum_run), "--replay", "--steps", "5", "--out", str(out)]
+    assert cli.main([*args, "--env", "CartPole-v1"]) == 2
+    assert "remembers Pendulum-v1; found --env CartPole-v1" in capsys.readouterr().err
+    assert not out.exists()

@@ -63,7 +63,7 @@ def collect(
         for name, share in zip(runs, shares, strict=True)
     ]
     if replay:
-        blocks = [_remembered(Path(part.name), part.steps) for part in parts]
+        blocks = [_remembered(Path(part.name), part.steps, env) for part in parts]
     return write(parts, env, out, seed=seed, greedy=greedy, form=form, past=blocks)
 
 
@@ -194,13 +194,15 @@ def _columns(rows: list[tuple[Any, ...]]) -> dict[str, np.ndarray]:
     return columns | {"rewards": columns["rewards"].astype(np.float32)}
 
 
-def _remembered(run: Path, steps: int) -> Iterator[Block]:
+def _remembered(run: Path, steps: int, env: str) -> Iterator[Block]:
     """The newest `steps` transitions that a run keeps, oldest first.
 
     A row whose next observation is not the next row's ends an episode: where nothing
     terminated, a time limit did.
     """
     made, spec, _ = plan.read(run)
+    if env != made.env and not made.env.startswith("python:"):
+        raise SoftqError(f"{run} remembers {made.env}; found --env {env}")
     if made.data is not None or made.seeds > 1 or made.loop.num_envs > 1:
         raise SoftqError(f"{run} is not a run of one seed in one environment: it keeps "
                          "no history in order")  # fmt: skip

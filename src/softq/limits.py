@@ -18,6 +18,8 @@ MAY_BE_ZERO = {
 }  # fmt: skip
 ANY_NUMBER = {"target_entropy", "gap_target", "reward_shift"}
 AT_MOST_ONE = {"discount", "polyak", "target_entropy_ratio", "expectile"}
+# Options of the loop that data alone have no use for.
+ONLINE = ("num_envs", "capacity", "learning_starts", "utd", "overlap")
 
 
 def check(plan: Plan) -> None:
@@ -68,9 +70,22 @@ def _check_offline(plan: Plan) -> None:
                 f"--finetune-steps must be at least a batch ({plan.loop.batch_size}); "
                 f"found {plan.finetune_steps}"
             )
+        if plan.loop.learning_starts != Options.learning_starts:
+            raise SoftqError(
+                "--learning-starts: after data it learns from the first step on. Leave "
+                "it out"
+            )
         _check_ring(plan.online)
-    elif plan.finetune_steps:
+        return
+    if plan.finetune_steps:
         raise SoftqError("--finetune-steps needs --finetune-env ID")
+    for name in ONLINE:
+        if getattr(plan.loop, name) != getattr(Options, name):
+            flag = name.replace("_", "-")
+            raise SoftqError(
+                f"--{flag} is for steps in an environment. Leave it out, or add "
+                "--finetune-env ID"
+            )
     if "mc_return" in plan.module.NEEDS and "discount" in plan.settings[0]:
         raise SoftqError(f"{plan.algorithm} cannot sweep discount: its data change too")
     for one in plan.sweep:
