@@ -1,11 +1,14 @@
 """Offline data of our own, in the D4RL manner, from the policies in `policies/`.
 
     python benchmarks/datasets.py --out DIR [--env Hopper-v5] [--steps 100000]
+    python benchmarks/datasets.py --out DIR --quick
 
 For each of Hopper, HalfCheetah and Walker2d (`-v5`): random (uniform actions), medium
 (the policy at about a third of our expert's return), medium-expert (half of each), all
 sampled, and medium-replay: what SAC's replay held after 100,000 steps of learning
 (`softq train sac --env ID --steps 100000 --seed 0`, trained here where it is missing).
+`--quick` makes random and medium-replay of Pendulum and of PointMaze (which needs
+`pip install gymnasium-robotics`) instead, 5,000 and 10,000 steps.
 Files that are there already are kept. `results/datasets.json` has their hashes and mean
 returns; `--check` compares: hashes on the same processor and versions, elsewhere mean
 returns within 5 %.
@@ -19,6 +22,7 @@ HERE = Path(__file__).resolve().parent
 ENVS = ("Hopper-v5", "HalfCheetah-v5", "Walker2d-v5")
 SETS = {"random": (None,), "medium": ("medium",), "medium-replay": (),
         "medium-expert": ("medium", "expert")}  # fmt: skip
+QUICK = {"Pendulum-v1": 5_000, "gymnasium_robotics:PointMaze_UMazeDense-v3": 10_000}
 RESULT = HERE / "results" / "datasets.json"
 SEED = 0
 
@@ -29,17 +33,19 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--env", choices=ENVS, action="append")
+    parser.add_argument("--quick", action="store_true")
     parser.add_argument("--steps", type=int, default=100_000)
     parser.add_argument("--replays", type=Path, help="where SAC's runs lie, or go")
     parser.add_argument("--only", choices=tuple(SETS), action="append")
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
     made = {}
-    for env in args.env or ENVS:
-        for name in args.only or SETS:
-            path = args.out / f"{env.lower()}-{name}.hdf5"
+    replays = args.replays or args.out / "runs"
+    for env in args.env or (QUICK if args.quick else ENVS):
+        for name in args.only or (("random", "medium-replay") if args.quick else SETS):
+            path = args.out / f"{env.split(':')[-1].lower()}-{name}.hdf5"
             if not path.exists():
-                make(env, name, path, args.steps, args.replays or args.out / "runs")
+                make(env, name, path, QUICK.get(env, args.steps), replays)
             made[path.stem] = told(path)
             print(path.stem, made[path.stem], flush=True)
     if args.check:
@@ -53,7 +59,8 @@ def make(env: str, name: str, path: Path, steps: int, replays: Path) -> None:
     from softq import collect
 
     if name == "medium-replay":
-        collect.collect([str(trained(env, replays))], steps, path, replay=True)
+        run = trained(env, replays, steps)
+        collect.collect([str(run)], steps, path, env, replay=True)
         return
     policies = SETS[name]
     share = steps // len(policies)
@@ -61,17 +68,17 @@ def make(env: str, name: str, path: Path, steps: int, replays: Path) -> None:
     collect.write(parts, env, path, seed=SEED)
 
 
-def trained(env: str, replays: Path) -> Path:
-    """SAC's run of 100,000 steps, finished or gone on with."""
+def trained(env: str, replays: Path, steps: int) -> Path:
+    """SAC's run of so many steps, finished or gone on with."""
     import softq
 
-    run = replays / env
+    run = replays / env.split(":")[-1]
     if run.exists():
         softq.resume(run)
     else:
         softq.train(
-            "sac", env, out=run, seed=SEED, steps=100_000, eval_every=50_000,
-            checkpoint_every=20_000,
+            "sac", env, out=run, seed=SEED, steps=steps, eval_every=50_000,
+            checkpoint_every=20_000, learning_starts=min(5_000, steps // 10),
         )  # fmt: skip
     return run
 

@@ -26,10 +26,13 @@ RUNS = HERE.parent / "runs" / "offline"
 RESULT = HERE / "results" / "offline-learning.json"
 SEEDS, UPDATES = 3, 50_000
 LIGHT = {"hidden": (128, 128)}
-CONSERVATIVE = {**LIGHT, "gap_samples": 4}
+CONSERVATIVE = {**LIGHT, "gap_samples": 4, "gap_weight": 10.0}  # preset "mujoco"'s
+SAMPLED = {"gap_gradient": "sampled"}
 ROWS = {
     "cql": ("cql", CONSERVATIVE),
-    "cql-sampled": ("cql", {**CONSERVATIVE, "gap_gradient": "sampled"}),
+    "cql-sampled": ("cql", CONSERVATIVE | SAMPLED),
+    "cql-weight5": ("cql", CONSERVATIVE | {"gap_weight": 5.0}),
+    "cql-sampled-weight5": ("cql", CONSERVATIVE | SAMPLED | {"gap_weight": 5.0}),
     "sac": ("sac", LIGHT),
     "bc": ("bc", LIGHT),
     "td3_bc": ("td3_bc", LIGHT),
@@ -126,7 +129,37 @@ def gather(peers: list[Path]) -> None:
         for row, said in rows.items():
             low, high = said["interval"] or (np.nan, np.nan)
             print(f"{name:28} {row:12} {said['iqm']:9,.0f} [{low:,.0f}, {high:,.0f}]")
+    draw(found)
     print(RESULT)
+
+
+def draw(found: dict) -> None:
+    """A panel a data set: the mean greedy return of every row over updates."""
+    from matplotlib import pyplot
+
+    from softq.plots import COLOURS, GREY
+
+    colours = dict(zip(ROWS, (*COLOURS, GREY, "black", "brown"), strict=True))
+    columns = min(len(found), 3)
+    rows = -(-len(found) // columns)
+    figure, axes = pyplot.subplots(
+        rows, columns, figsize=(4 * columns, 3.2 * rows), dpi=90, squeeze=False,
+        layout="constrained",
+    )  # fmt: skip
+    for one, (name, told) in zip(axes.ravel(), found.items(), strict=False):
+        for row, said in told.items():
+            steps, returns = zip(*said["curve"], strict=True)
+            one.plot(steps, returns, "o-", ms=3, color=colours[row], label=row)
+        one.set(xlabel="updates", ylabel="greedy return")
+        one.set_title(name, loc="left", fontsize=10)
+        one.spines[["top", "right"]].set_visible(False)
+    for one in axes.ravel()[len(found) :]:
+        one.axis("off")
+    axes[0, 0].legend(frameon=False, fontsize=8)
+    figure.suptitle(
+        f"{SEEDS} seeds, batch 128, 2 × 128, 4 actions of each source", fontsize=9
+    )
+    figure.savefig(RESULT.with_suffix(".png"))
 
 
 def split(name: str) -> tuple[str, str]:
@@ -137,24 +170,22 @@ def split(name: str) -> tuple[str, str]:
 def told(run: Path) -> dict:
     """The last evaluation, seed by seed, and the last line of metrics."""
     from softq import records
+    from softq.records import greedies
     from softq.statistics import interval, iqm
 
     shown = records.evaluations(run)
     ended = json.loads((run / "ended.json").read_text())
     config = json.loads((run / "config.json").read_text())
     lines = records.metrics(run)
-    last = [r["greedy"]["return"] for r in shown if r["step"] == shown[-1]["step"]]
+    last = greedies(shown, shown[-1]["step"]).tolist()
     best = records.best_step(shown)
+    steps = sorted({r["step"] for r in shown})
     seconds = [r["wall_s"] for r in lines][-1]
     promised = [r.get("q_policy") for r in lines[-SEEDS:]]
     return {
         "last": last, "iqm": iqm(last), "interval": interval(last), "at": ended["step"],
-        "best": [r["greedy"]["return"] for r in shown if r["step"] == best],
-        "curve": sorted({
-            r["step"]: float(np.mean([
-                q["greedy"]["return"] for q in shown if q["step"] == r["step"]
-            ])) for r in shown
-        }.items()),
+        "best": greedies(shown, best).tolist(),
+        "curve": [(step, float(greedies(shown, step).mean())) for step in steps],
         "promised": promised, "mc_return": config.get("mc_return"),
         "trouble": ended["trouble"], "seconds": round(seconds),
         "data": config["data"]["sha256"],

@@ -24,6 +24,8 @@ TRAIN = ["train", "sac", "--env", "Pendulum-v1"]
         (["train"], ["Try: softq train sac --env ID"]),
         (["train", "sax", "--env", "Pendulum-v1"], ["sax", "Did you mean sac?"]),
         (["train", "sac", "--env", "Pendulun-v1"], ["Did you mean Pendulum-v1?"]),
+        (["train", "sac", "--env", "no_such_thing:Maze-v0"],
+         ["needs the package no_such_thing", "pip install no_such_thing"]),
         (
             ["train", "sac", "--env", "CartPole-v1"],
             ["sac needs continuous actions; CartPole-v1 has Discrete(2)",

@@ -30,7 +30,7 @@ SOLVES = {
     "ddpg": [p for p in probes.PROBES if p not in ("act_as_shown", "image")],
     # With no weight on the gap CQL is SAC, or soft DQN.
     "cql": [*probes.PROBES],
-    "calql": [*probes.PROBES],
+    "calql": ["constant", "act", "time_limit", "late_time_limit"],
     "cql_discrete": [*probes.PROBES],
     # Of the actions that were taken, whichever they were.
     "iql": ["constant", "shown", "chain", "time_limit", "late_time_limit"],

@@ -57,6 +57,12 @@ def _make_id(env_id: str, **options: Any) -> gymnasium.Env:
             f"{env_id} needs a package that is missing. Try: {hint}"
         ) from error
     except (gymnasium.error.UnregisteredEnv, ModuleNotFoundError) as error:
+        module = env_id.partition(":")[0]
+        if isinstance(error, ModuleNotFoundError) and module != env_id:
+            raise SoftqError(
+                f"{env_id} needs the package {module}, which is missing. "
+                f"Try: pip install {module}"
+            ) from error
         near = difflib.get_close_matches(env_id, gymnasium.registry, 1, 0.5)
         hint = f"Did you mean {near[0]}?" if near else "See: softq list"
         raise SoftqError(f"no environment is called {env_id}. {hint}") from error
