@@ -246,3 +246,30 @@ def test_no_pixel_is_unseen(side: int) -> None:
 
     slopes = jax.grad(level)(jnp.ones((side, side, 1)))
     assert (np.asarray(slopes) > 0).all()
+
+
+@pytest.mark.parametrize("shape", [(3,), (8, 8, 2)])
+def test_many_beside_one_observation_are_the_network_on_each(shape: Any) -> None:
+    net = made(lambda key: nets.Net(key, shape, 2, (5, 4), 3))
+    rng = np.random.default_rng(1)
+    if len(shape) == 3:
+        obs = rng.integers(0, 256, (2, *shape)).astype(np.uint8)
+    else:
+        obs = rng.normal(size=(2, *shape)).astype(np.float32)
+    beside = rng.normal(size=(2, 6, 3)).astype(np.float32)
+    expected = [
+        [by_hand(net, o, b) for b in bs] for o, bs in zip(obs, beside, strict=True)
+    ]
+    found = nets.many(net, jnp.asarray(obs), jnp.asarray(beside))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    half = nets.many(net, jnp.asarray(obs), jnp.asarray(beside), "bfloat16")
+    assert 0 < float(jnp.abs(half - found).max()) < 0.05 * float(jnp.abs(found).max())
+
+
+def test_members_are_an_ensembles_networks_one_by_one() -> None:
+    whole = made(lambda key: nets.ensemble(key, 3, lambda k: nets.MLP(k, (2, 4, 1))))
+    parts = nets.members(whole)
+    assert len(parts) == 3
+    for k, part in enumerate(parts):
+        for a, b in zip(jax.tree.leaves(part), jax.tree.leaves(whole), strict=True):
+            np.testing.assert_array_equal(a, b[k])

@@ -206,3 +206,17 @@ def test_parts_map_over_lanes_of_parameters_batches_and_scalars() -> None:
         found = jax.tree.map(lambda x, k=k: x[k], lanes[0])
         for a, b in zip(jax.tree.leaves(alone), jax.tree.leaves(found), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_parts_pass_on_what_multiplies_them() -> None:
+    params, batch = problem(0)
+
+    def thrice(loss: Any) -> Any:
+        return jax.grad(lambda p: 3.0 * loss(p, batch, 2.0, scale=jnp.float32(0.7))[0])
+
+    for a, b in zip(
+        jax.tree.leaves(thrice(misfit)(params)),
+        jax.tree.leaves(thrice(step.in_parts(misfit, 3))(params)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
