@@ -4,7 +4,8 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -60,6 +61,38 @@ def last_of(name: str, cfg: Any, seeds: Seeds, data: Batch, updates: int) -> Pro
     for progress in offline.run(algo, cfg, options, SPEC, seeds, data, train):
         last = progress
     return last
+
+
+class Counted(NamedTuple):
+    """How often each row was drawn, and with how many different keys."""
+
+    rows: jax.Array
+    keys: jax.Array
+
+
+def test_every_update_has_a_batch_and_a_key_of_its_own() -> None:
+    """Of 3,200 draws from 300 rows: χ² with 299 degrees of freedom, 299 ± 24."""
+
+    def update(key: Any, state: Counted, batch: Batch, cfg: Any) -> Any:
+        new = jax.random.bits(key)
+        rows = state.rows.at[batch.reward.astype(jnp.int32)].add(1.0)
+        return Counted(rows, jnp.append(state.keys[1:], new)), {}
+
+    names = ("ACTIONS", "NEEDS", "Config", "act", "value", "entropy", "temperature")
+    kept: dict[str, Any] = {name: getattr(ALGOS["sac"], name) for name in names}
+    start = Counted(jnp.zeros(ROWS), jnp.zeros(400, jnp.uint32))
+    algo: Any = SimpleNamespace(
+        **kept, State=Counted, init=lambda key, spec, cfg: start, update=update
+    )
+    options, seeds = Options(steps=400, batch_size=8), Seeds(0)
+    data = batch()._replace(reward=jnp.arange(ROWS, dtype=jnp.float32))
+    cfg = ALGOS["sac"].Config()
+    train = offline.start(algo, cfg, options, SPEC, seeds, None, 0)
+    *_, last = offline.run(algo, cfg, options, SPEC, seeds, data, train)
+    rows, keys = (np.asarray(x) for x in last.train.agent)
+    assert rows.sum() == 3_200
+    assert 200 < ((rows - rows.mean()) ** 2 / rows.mean()).sum() < 400
+    assert len(np.unique(keys)) == 400
 
 
 def records(run: Path, name: str) -> list[dict[str, Any]]:
