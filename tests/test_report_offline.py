@@ -9,7 +9,7 @@ import pytest
 from matplotlib import pyplot
 from rich.console import Console
 
-from softq import plan, plots, report
+from softq import plan, plots, records, report
 from softq.reference import normalised
 from softq.statistics import interval, iqm
 from softq.types import Spec
@@ -46,8 +46,8 @@ def run(folder: Path, evals: Records, metrics: Records, **options: Any) -> Path:
     folder.mkdir()
     made = plan.build("cql", "Hopper-v5", given)
     plan.write(folder, made, Spec((3,), low=(-1.0,), high=(1.0,)), {})
-    for name, records in (("evals", evals), ("metrics", metrics)):
-        text = "".join(json.dumps(r) + "\n" for r in records)
+    for name, rows in (("evals", evals), ("metrics", metrics)):
+        text = "".join(json.dumps(r) + "\n" for r in rows)
         (folder / f"{name}.jsonl").write_text(text)
     return folder
 
@@ -192,3 +192,14 @@ def test_a_run_of_an_older_softq(tmp_path: Path, drawn: dict[str, Any]) -> None:
     report.after(path)
     title = drawn["learning_curve.png"].axes[0].get_title(loc="left")
     assert title.startswith("cql on Hopper-v5")
+
+
+def test_the_best_step_has_the_highest_mean_and_a_nan_has_the_lowest() -> None:
+    evals = told(("",), 2, STEPS)  # returns grow with the steps
+    assert records.best_step(evals) == 300
+    for record in evals[2:4]:  # those of step 200
+        record["greedy"]["return"] += 1_000.0
+    assert records.best_step(evals) == 200
+    evals[2]["greedy"]["return"] = float("nan")
+    assert records.best_step(evals) == 300
+    assert records.best_step([]) is None
