@@ -155,7 +155,10 @@ def draw(found: dict) -> None:
         one.spines[["top", "right"]].set_visible(False)
     for one in axes.ravel()[len(found) :]:
         one.axis("off")
-    axes[0, 0].legend(frameon=False, fontsize=8)
+    shown = {row for told in found.values() for row in told}
+    lines = [pyplot.Line2D([], [], color=colours[row], label=row)
+             for row in ROWS if row in shown]  # fmt: skip
+    figure.legend(handles=lines, loc="outside right upper", frameon=False, fontsize=8)
     figure.suptitle(
         f"{SEEDS} seeds, batch 128, 2 × 128, 4 actions of each source", fontsize=9
     )
