@@ -4,15 +4,15 @@
 
 `bc_discrete` on CartPole and `bc` on Pendulum: 10,000 updates of 256 transitions, two
 layers of 128, three seeds in one program, 50 greedy episodes a seed at the end. Expert
-(100) is the mean return of the file, random (0) that of 200 episodes of uniform
-actions here. Writes `results/cloning.json`.
+(100) is the mean return of the file, random (0) that of 40,000 steps
+of uniform actions here. Writes `results/cloning.json`.
 """
 
 import json
 import os
+import tempfile
 from pathlib import Path
 
-import gymnasium
 import numpy as np
 
 RESULT = Path(__file__).resolve().parent / "results" / "cloning.json"
@@ -20,7 +20,7 @@ SETS = {
     "CartPole-v1": ("bc_discrete", "cartpole-expert-imitation.hdf5"),
     "Pendulum-v1": ("bc", "pendulum-expert-imitation.hdf5"),
 }
-SEEDS, UPDATES, EPISODES = 3, 10_000, 50
+SEEDS, UPDATES, EPISODES, CHANCE = 3, 10_000, 50, 40_000
 
 
 def main() -> None:
@@ -58,18 +58,13 @@ def row(env: str, algorithm: str, data: Path) -> dict:
     return told
 
 
-def chance(env: str, episodes: int = 200) -> float:
+def chance(env: str) -> float:
     """The mean return of uniform actions."""
-    made, returns = gymnasium.make(env), []
-    made.action_space.seed(0)
-    for episode in range(episodes):
-        made.reset(seed=episode)
-        total, ended = 0.0, False
-        while not ended:
-            _, reward, terminated, truncated, _ = made.step(made.action_space.sample())
-            total, ended = total + float(reward), terminated or truncated
-        returns.append(total)
-    return float(np.mean(returns))
+    from softq.collect import collect
+
+    with tempfile.TemporaryDirectory() as folder:
+        told = collect(["random"], CHANCE, Path(folder) / "random.hdf5", env)
+    return told["mean_return"]
 
 
 if __name__ == "__main__":

@@ -74,13 +74,12 @@ def trained(arm: str, data: Path, runs: Path) -> list[dict]:
     return records.evaluations(out)
 
 
-def summary(records: list[dict]) -> dict:
+def summary(shown: list[dict]) -> dict:
     """Returns (seeds, evaluations), where the data left off, the dip, the end."""
-    steps = sorted({r["step"] for r in records})
-    rows = np.array([
-        [r["greedy"]["return"] for r in records if r["step"] == step] for step in steps
-    ]).T  # fmt: skip
-    at = steps.index(UPDATES)
+    from softq.records import by_seed
+
+    steps, returns = by_seed(shown)
+    rows, at = returns.T, steps.index(UPDATES)
     before, after = rows[:, at], rows[:, at + 1 :]
     return {
         "steps": steps, "returns": rows.round(1).tolist(), "offline": before.tolist(),

@@ -115,9 +115,9 @@ def gather(peers: list[Path]) -> None:
     from softq import machine
 
     found = {}
-    for done in sorted(RUNS.glob("*/ended.json")):
-        name, row = split(done.parent.name)
-        found.setdefault(name, {})[row] = told(done.parent)
+    for run in sorted(path.parent for path in RUNS.glob("*/ended.json")):
+        name, row = split(run.name)
+        found.setdefault(name, {})[row] = told(run)
     content = {
         "command": "python benchmarks/offline_learning.py train --data DIR",
         "updates": UPDATES, "seeds": SEEDS, "versions": machine.versions(),
@@ -129,40 +129,36 @@ def gather(peers: list[Path]) -> None:
         for row, said in rows.items():
             low, high = said["interval"] or (np.nan, np.nan)
             print(f"{name:28} {row:12} {said['iqm']:9,.0f} [{low:,.0f}, {high:,.0f}]")
-    draw(found)
+    picture(found)
     print(RESULT)
 
 
-def draw(found: dict) -> None:
+def picture(found: dict) -> None:
     """A panel a data set: the mean greedy return of every row over updates."""
-    from matplotlib import pyplot
-
+    from softq.figures import draw
     from softq.plots import COLOURS, GREY
 
     colours = dict(zip(ROWS, (*COLOURS, GREY, "black", "brown"), strict=True))
     columns = min(len(found), 3)
-    rows = -(-len(found) // columns)
-    figure, axes = pyplot.subplots(
-        rows, columns, figsize=(4 * columns, 3.2 * rows), dpi=90, squeeze=False,
+    rows, plots = -(-len(found) // columns), draw.plots()
+    figure, axes = plots.subplots(
+        rows, columns, figsize=(4 * columns, 3.2 * rows), squeeze=False,
         layout="constrained",
     )  # fmt: skip
-    for one, (name, told) in zip(axes.ravel(), found.items(), strict=False):
-        for row, said in told.items():
-            steps, returns = zip(*said["curve"], strict=True)
-            one.plot(steps, returns, "o-", ms=3, color=colours[row], label=row)
+    for one, (name, said) in zip(axes.ravel(), found.items(), strict=False):
+        for row in said:
+            steps, returns = zip(*said[row]["curve"], strict=True)
+            one.plot(steps, returns, "o-", ms=3, color=colours[row])
         one.set(xlabel="updates", ylabel="greedy return")
-        one.set_title(name, loc="left", fontsize=10)
-        one.spines[["top", "right"]].set_visible(False)
+        draw.plain(one, name)
     for one in axes.ravel()[len(found) :]:
         one.axis("off")
-    shown = {row for told in found.values() for row in told}
-    lines = [pyplot.Line2D([], [], color=colours[row], label=row)
-             for row in ROWS if row in shown]  # fmt: skip
+    shown = [row for row in ROWS if any(row in said for said in found.values())]
+    lines = [plots.Line2D([], [], color=colours[row], label=row) for row in shown]
     figure.legend(handles=lines, loc="outside right upper", frameon=False, fontsize=8)
-    figure.suptitle(
-        f"{SEEDS} seeds, batch 128, 2 × 128, 4 actions of each source", fontsize=9
-    )
-    figure.savefig(RESULT.with_suffix(".png"))
+    title = f"{SEEDS} seeds, batch 128, 2 × 128, 4 actions of each source"
+    figure.suptitle(title, fontsize=9)
+    draw.save(figure, RESULT.with_suffix(".png"))
 
 
 def split(name: str) -> tuple[str, str]:
@@ -173,22 +169,20 @@ def split(name: str) -> tuple[str, str]:
 def told(run: Path) -> dict:
     """The last evaluation, seed by seed, and the last line of metrics."""
     from softq import records
-    from softq.records import greedies
     from softq.statistics import interval, iqm
 
     shown = records.evaluations(run)
     ended = json.loads((run / "ended.json").read_text())
     config = json.loads((run / "config.json").read_text())
     lines = records.metrics(run)
-    last = greedies(shown, shown[-1]["step"]).tolist()
-    best = records.best_step(shown)
-    steps = sorted({r["step"] for r in shown})
+    steps, returns = records.by_seed(shown)
+    last, best = returns[-1].tolist(), steps.index(records.best_step(shown))
     seconds = [r["wall_s"] for r in lines][-1]
     promised = [r.get("q_policy") for r in lines[-SEEDS:]]
     return {
         "last": last, "iqm": iqm(last), "interval": interval(last), "at": ended["step"],
-        "best": greedies(shown, best).tolist(),
-        "curve": [(step, float(greedies(shown, step).mean())) for step in steps],
+        "best": returns[best].tolist(),
+        "curve": list(zip(steps, returns.mean(axis=1).tolist(), strict=True)),
         "promised": promised, "mc_return": config.get("mc_return"),
         "trouble": ended["trouble"], "seconds": round(seconds),
         "data": config["data"]["sha256"],

@@ -395,7 +395,7 @@ def test_a_sweep_over_one_value_is_a_plain_run() -> None:
     ("given", "says"),
     [
         ({}, "Give env, or data"),
-        ({"env": "Pendulum-v1", "data": columns()}, "Give env, or data"),
+        ({"env": "Pendulum-v1", "data": columns()}, "give env or data, not both"),
         ({"data": columns(), "sweep": {"gap_wait": [1]}}, "Did you mean gap_weight"),
         ({"data": columns(), "sweep": {"hidden": [8]}}, "hidden cannot be swept"),
         ({"data": columns(), "sweep": {"gap_weight": []}}, "gap_weight needs values"),

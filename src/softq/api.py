@@ -43,10 +43,8 @@ def train(
     """
     name = plan.algorithm(algorithm)
     where = eval_env if eval_env is not None else finetune_env
-    if (env is None) == (data is None):
-        raise SoftqError(
-            "train on what? Give env, or data (evaluated in eval_env), one of them"
-        )
+    if env is not None and data is not None:
+        raise SoftqError("give env or data, not both; data are evaluated in eval_env")
     if data is not None:
         options["data"] = data if isinstance(data, Data) else Data(data_name(data))
         where = where if where is not None else home(data)
@@ -54,11 +52,13 @@ def train(
             options["finetune_env"] = env_name(finetune_env)
     elif where is not None or options.get("finetune_steps"):
         raise SoftqError("eval_env, finetune_env and finetune_steps go with data")
+    elif env is None:
+        raise SoftqError("train on what? Give env, or data")
     else:
         where = env
     made = plan.build(name, "" if where is None else env_name(where), options)
-    given = data if isinstance(data, Mapping) else None
     out = None if out is None else Path(out)
+    given = data if isinstance(data, Mapping) else None
     return start(made, where, out, on_progress, given, finetune_env)
 
 

@@ -39,7 +39,7 @@ def check(plan: Plan) -> None:
 
 
 def _check_online(plan: Plan) -> None:
-    """Raises SoftqError for what cannot be done without data."""
+    """Raises SoftqError for what needs data and has none."""
     if getattr(plan.module, "FROM_DATA", False):
         raise SoftqError(
             f"{plan.algorithm} learns from data. Try: softq train "
@@ -54,7 +54,7 @@ def _check_online(plan: Plan) -> None:
 
 
 def _check_offline(plan: Plan) -> None:
-    """Raises SoftqError for what cannot be done with data, or after them."""
+    """Raises SoftqError for what cannot be learned from data."""
     if getattr(plan.algo, "backup_entropy", False) and plan.algo.max_backup:
         raise SoftqError(
             "--algo.backup-entropy and --algo.max-backup both value the next state: "
@@ -62,21 +62,19 @@ def _check_offline(plan: Plan) -> None:
         )
     for name in ("reward_scale", "reward_shift"):
         _check_number("data.", name, getattr(plan.data, name))
-    if plan.finetune_env is not None:
-        if plan.sweep:
-            raise SoftqError("--sweep and --finetune-env do not go together")
-        if plan.finetune_steps < plan.loop.batch_size:
-            raise SoftqError(
-                f"--finetune-steps must be at least a batch ({plan.loop.batch_size}); "
-                f"found {plan.finetune_steps}"
-            )
-        if plan.loop.learning_starts != Options.learning_starts:
-            raise SoftqError(
-                "--learning-starts: after data it learns from the first step on. Leave "
-                "it out"
-            )
-        _check_ring(plan.online)
-        return
+    if plan.finetune_env is None:
+        _check_data_alone(plan)
+    else:
+        _check_finetuning(plan)
+    if "mc_return" in plan.module.NEEDS and "discount" in plan.settings[0]:
+        raise SoftqError(f"{plan.algorithm} cannot sweep discount: its data change too")
+    for one in plan.sweep:
+        for value in one.values:
+            _check_number("algo.", one.knob, value)
+
+
+def _check_data_alone(plan: Plan) -> None:
+    """Raises SoftqError for options that only steps in an environment could use."""
     if plan.finetune_steps:
         raise SoftqError("--finetune-steps needs --finetune-env ID")
     for name in ONLINE:
@@ -86,11 +84,23 @@ def _check_offline(plan: Plan) -> None:
                 f"--{flag} is for steps in an environment. Leave it out, or add "
                 "--finetune-env ID"
             )
-    if "mc_return" in plan.module.NEEDS and "discount" in plan.settings[0]:
-        raise SoftqError(f"{plan.algorithm} cannot sweep discount: its data change too")
-    for one in plan.sweep:
-        for value in one.values:
-            _check_number("algo.", one.knob, value)
+
+
+def _check_finetuning(plan: Plan) -> None:
+    """Raises SoftqError for what cannot be done after data."""
+    if plan.sweep:
+        raise SoftqError("--sweep and --finetune-env do not go together")
+    if plan.finetune_steps < plan.loop.batch_size:
+        raise SoftqError(
+            f"--finetune-steps must be at least a batch ({plan.loop.batch_size}); "
+            f"found {plan.finetune_steps}"
+        )
+    if plan.loop.learning_starts != Options.learning_starts:
+        raise SoftqError(
+            "--learning-starts: after data it learns from the first step on. Leave "
+            "it out"
+        )
+    _check_ring(plan.online)
 
 
 def _check_ring(loop: Options) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from softq.records import Records, lane_of, lanes_of, settings_of
+from softq.records import Records, by_seed, lane_of, lanes_of, settings_of
 
 # Okabe & Ito's colours, which colour-blind readers can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -28,7 +28,7 @@ def curve(records: Records, path: Path, title: str, unit: str, turn: int = 0) ->
         kinds = [(name, settings[0], name) for name in ("greedy", "sampled")]
     for (name, setting, label), colour in zip(kinds, itertools.cycle(COLOURS)):
         own = [r for r in records if r.get("setting", "") == setting]
-        steps, values = _by_seed(own, name)
+        steps, values = by_seed(own, name)
         axes.plot(steps, values, color=colour, alpha=0.35, linewidth=1)
         axes.plot(steps, values.mean(axis=1), _marked(steps), color=colour, linewidth=2,
                   label=label)  # fmt: skip
@@ -107,10 +107,3 @@ def _finish(figure: Any, axes: Any, title: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
     pyplot.close(figure)
-
-
-def _by_seed(records: Records, name: str) -> tuple[list[int], np.ndarray]:
-    """Steps, and returns of shape (steps, seeds)."""
-    steps = sorted({r["step"] for r in records})
-    rows = [[r[name]["return"] for r in records if r["step"] == s] for s in steps]
-    return steps, np.array(rows)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from softq.types import SoftqError
 
@@ -45,6 +46,15 @@ def best_step(records: Records) -> int | None:
 
 def greedies(records: Records, step: int | None) -> np.ndarray:
     return np.array([r["greedy"]["return"] for r in records if r["step"] == step])
+
+
+def by_seed(
+    records: Records, name: str = "greedy"
+) -> tuple[list[int], Float[np.ndarray, "steps seeds"]]:
+    """Steps, and the returns of every seed at each; of one setting."""
+    steps = sorted({r["step"] for r in records})
+    rows = [[r[name]["return"] for r in records if r["step"] == s] for s in steps]
+    return steps, np.array(rows)
 
 
 def lane_of(record: dict[str, Any]) -> tuple[str, int]:

@@ -7,8 +7,6 @@ source, 50,000 updates, three seeds in one program; naive SAC with the same netw
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from softq import api, plan, records
 from softq.figures import draw
 from softq.statistics import interval, iqm
@@ -48,18 +46,14 @@ def _trained(run: Path, algorithm: str, knobs: dict[str, Any], data: Path) -> Pa
             batch_size=128, eval_every=UPDATES // 10, checkpoint_every=UPDATES // 10,
             log_every=UPDATES // 50,
         )  # fmt: skip
-    elif records.evaluations(run)[-1:] and _last(run) < UPDATES:
+    elif [r["step"] for r in records.evaluations(run)][-1:] != [UPDATES]:
         api.resume(run)
     return run
 
 
-def _last(run: Path) -> int:
-    return int(records.evaluations(run)[-1]["step"])
-
-
 def _told(run: Path) -> dict[str, Any]:
     shown, lines = records.evaluations(run), records.metrics(run)
-    last = [r["greedy"]["return"] for r in shown if r["step"] == _last(run)]
+    last = records.by_seed(shown)[1][-1].tolist()
     return {
         "last": last, "iqm": iqm(last), "interval": interval(last),
         "promised": [r["q_policy"] for r in lines[-SEEDS:]],
@@ -91,17 +85,14 @@ def _picture(runs: dict[str, Path], name: str, path: Path) -> None:
     draw.save(figure, path)
 
 
-def _curve(axes: Any, records: list[dict[str, Any]], colour: str, label: str) -> None:
-    steps = sorted({r["step"] for r in records})
-    rows = np.array([
-        [r["greedy"]["return"] for r in records if r["step"] == step] for step in steps
-    ])  # fmt: skip
+def _curve(axes: Any, shown: records.Records, colour: str, label: str) -> None:
+    steps, rows = records.by_seed(shown)
     axes.plot(steps, rows, color=colour, alpha=0.35, linewidth=1)
     axes.plot(steps, rows.mean(axis=1), color=colour, linewidth=2, label=label)
 
 
 def _promise(
-    axes: Any, lines: list[dict[str, Any]], name: str, colour: str, label: str
+    axes: Any, lines: records.Records, name: str, colour: str, label: str
 ) -> None:
     for k, seed in enumerate(sorted({r["seed"] for r in lines})):
         own = [r for r in lines if r["seed"] == seed]
