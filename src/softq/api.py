@@ -11,6 +11,7 @@ from softq import checkpoint, limits, plan
 from softq.data import offline
 from softq.drive import Driver, OnProgress, Run
 from softq.envs import EnvLike, another, check, make, spec_of
+from softq.envs.perturb import perturbed
 from softq.evaluate import Result, judge
 from softq.plan import Data, Plan
 from softq.policy import Policy, learned, load, template
@@ -214,11 +215,16 @@ def _same(
         )
 
 
-def evaluate(policy: Policy, env: EnvLike, episodes: int = 10, seed: int = 0) -> Result:
+def evaluate(
+    policy: Policy, env: EnvLike, episodes: int = 10, seed: int = 0,
+    perturb: Mapping[str, float] | None = None,
+) -> Result:  # fmt: skip
     """Greedy and sampled episodes of a policy in fresh environments.
 
     Returns task, entropy and soft returns apart (undiscounted sums an episode).
-    Raises SoftqError where the environment does not fit the policy.
+    `perturb` changes the world first, as in {"friction": 0.5, "delay": 2}; what there
+    is to change, `softq.envs.perturb.names` tells. Raises SoftqError where the
+    environment does not fit the policy, or has no such thing.
     """
     if episodes < 1:
         raise SoftqError(f"episodes must be more than zero; found {episodes}")
@@ -230,7 +236,7 @@ def evaluate(policy: Policy, env: EnvLike, episodes: int = 10, seed: int = 0) ->
                 "Give its id, or a function that makes it"
             )
         env = found or env
-    envs = [make(env) for _ in range(episodes)]
+    envs = [perturbed(env, perturb or {}) for _ in range(episodes)]
     shown = spec_of(envs[0])
     if shown != policy.spec:
         raise SoftqError(f"the policy was trained on {policy.spec}; found {shown}")

@@ -14,7 +14,8 @@ USAGE = """softq: maximum-entropy reinforcement learning
   softq train ALGO --env ID      train online; `softq train ALGO --help` has the options
   softq train ALGO --data FILE   train on fixed data, and with --finetune-env go on
   softq resume RUN               continue a run exactly where it stopped
-  softq evaluate RUN             greedy and sampled: task, entropy and soft return
+  softq evaluate RUN             greedy and sampled: task, entropy and soft return;
+                                 --perturb friction=0.5..2,delay=0,2 in changed worlds
   softq play RUN --video FILE    film an episode (mp4 or gif)
   softq export RUN --format F    the policy as onnx or stablehlo, checked against it
   softq collect RUN --steps N --out FILE   a policy's steps as offline data
@@ -140,15 +141,43 @@ def _evaluate(args: list[str]) -> int:
 
     given = options.parse(options.EvaluateOptions, args, "softq evaluate")
     from softq import api, report
+    from softq.envs import perturb
     from softq.types import SoftqError
 
     if given.episodes < 1:
         raise SoftqError(f"--episodes must be more than zero; found {given.episodes}")
+    changes = None if given.perturb is None else perturb.parse(given.perturb)
     policy, env = _load(given)
     env = _where(env, given.run)
     result = api.evaluate(policy, env, given.episodes, given.seed)
-    report.show(result, env, given.json)
+    if changes is None:
+        report.show(result, env, given.json)
+        return 0
+    _perturbed(given, changes, policy, env, result)
     return 0
+
+
+def _perturbed(given: Any, changes: Any, policy: Any, env: str, usual: Any) -> None:
+    """A grid of changed worlds: its records, or a table and what was written."""
+    import json
+
+    from softq import robustness
+
+    def told(done: int, number: int) -> None:
+        _over(f"world {done} of {number} ")
+
+    cells = robustness.grid(policy, env, changes, given.episodes, given.seed, told)
+    _over("")
+    if given.json:
+        for cell in cells:
+            print(json.dumps({"env": env, **cell}))
+        return
+    robustness.show(cells, usual, env)
+    name = "-".join(changes).replace(":", "-")
+    about = {"env": env, "perturb": given.perturb, "episodes": given.episodes,
+             "seed": given.seed, "checkpoint": given.checkpoint}  # fmt: skip
+    for path in robustness.write(cells, about, given.run / "robustness" / name):
+        print(path)
 
 
 def _play(args: list[str]) -> int:
@@ -217,10 +246,13 @@ def _solve(args: list[str]) -> int:
 
 
 def _progress(iterations: int, error: float) -> None:
+    _over(f"{iterations:,} iterations, error at most {error:.1e} ")
+
+
+def _over(text: str) -> None:
     """One line that is written over, where someone looks."""
     if sys.stderr.isatty():
-        print(f"\r{iterations:,} iterations, error at most {error:.1e} ",
-              end="", file=sys.stderr)  # fmt: skip
+        print(f"\r{text}\033[K", end="", file=sys.stderr)
 
 
 def _reproduce(args: list[str]) -> int:

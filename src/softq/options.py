@@ -131,8 +131,12 @@ class EvaluateOptions:
     """Which of the run's seeds (default: the first)."""
     setting: int = 0
     """Which of a sweep's settings, counted from 0."""
+    perturb: str | None = None
+    """Changed worlds, every combination: friction=0.5..2,mass:torso=0.5,1,2,delay=0,2.
+    absolute-friction=0.1..3 sets instead of multiplying; a name that the environment
+    lacks lists those it has. Writes RUN/robustness."""
     json: bool = False
-    """Print one JSON line instead of a table."""
+    """Print one JSON line instead of a table; of changed worlds one each."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import oracles
+import pytest
 
+from softq import nets
 from softq.algos import ddpg
 from softq.types import Batch, Spec, cast_knobs
 
@@ -21,9 +23,10 @@ def config(**changes: Any) -> ddpg.Config:
 
 
 @functools.cache
-def start() -> ddpg.State:
+def start(twin: bool = False) -> ddpg.State:
     """Targets that are other networks."""
-    one, two = (ddpg.init(jax.random.key(k), SPEC, config()) for k in (0, 1))
+    cfg = config(twin=twin)
+    one, two = (ddpg.init(jax.random.key(k), SPEC, cfg) for k in (0, 1))
     return one._replace(target=two.target, actor_target=two.actor_target)
 
 
@@ -45,27 +48,37 @@ def net(network: Any, x: Any) -> np.ndarray:
 
 
 def q(critic: Any, obs: Any, action: Any) -> np.ndarray:
-    return net(critic, np.concatenate([obs, action], -1))[:, 0]
+    """Q_i(s, a) of every critic i."""
+    both = np.concatenate([obs, action], -1)
+    return np.stack([net(one, both)[:, 0] for one in nets.members(critic)])
 
 
-def test_the_target_bootstraps_from_both_targets() -> None:
-    state, data = start(), batch()
+@pytest.mark.parametrize("twin", [False, True])
+def test_the_target_bootstraps_from_both_targets(twin: bool) -> None:
+    state, data = start(twin), batch()
     y = ddpg.critic_target(
         state.target, state.actor_target, data, discount=jnp.float32(0.9)
     )
     v = q(state.target, data.next_obs, np.tanh(net(state.actor_target, data.next_obs)))
-    expected = np.float64(data.reward) + np.where(data.terminated, 0.0, 0.9 * v)
+    assert len(v) == 1 + twin
+    v = np.where(data.terminated, 0.0, v.min(0))
+    expected = np.float64(data.reward) + 0.9 * v
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_losses_are_equations_4_and_6() -> None:
-    state, data, y = start(), batch(), jnp.linspace(-2.0, 2.0, N)
+@pytest.mark.parametrize("twin", [False, True])
+def test_the_losses_are_equations_4_and_6(twin: bool) -> None:
+    state, data, y = start(twin), batch(), jnp.linspace(-2.0, 2.0, N)
     loss, _ = ddpg.critic_loss(state.critic, data, y)
     taken = q(state.critic, data.obs, data.action)
-    np.testing.assert_allclose(loss, ((taken - np.float64(y)) ** 2).mean(), rtol=1e-4)
+    np.testing.assert_allclose(
+        loss, ((taken - np.float64(y)) ** 2).mean(1).sum(), rtol=1e-4
+    )
     climbed, _ = ddpg.actor_loss(state.actor, state.critic, data)
     best = q(state.critic, data.obs, np.tanh(net(state.actor, data.obs)))
-    np.testing.assert_allclose(climbed, -best.mean(), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(climbed, -best.min(0).mean(), rtol=1e-4, atol=1e-6)
+    told = ddpg.value(state, data.obs, data.action, config())
+    np.testing.assert_allclose(told, taken.min(0), rtol=1e-4, atol=1e-5)
 
 
 def test_both_targets_follow_what_they_are_targets_of() -> None:

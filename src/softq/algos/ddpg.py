@@ -4,7 +4,9 @@ What soft Q-learning is compared with: no entropy anywhere, one deterministic ac
 state. Equation numbers are that paper's. Departures:
 - exploration adds independent Gaussian noise, of `noise` in normalised units, where the
   paper's is correlated in time (Ornstein and Uhlenbeck's);
-- one network size for both, no batch normalisation and no weight decay.
+- one network size for both, no batch normalisation and no weight decay;
+- `twin` takes the smaller of two critics, as SAC does: what is left of SAC without its
+  entropy, to compare with it.
 """
 
 from typing import Any, Literal, NamedTuple
@@ -14,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from softq import nets
+from softq.algos import sac
 from softq.algos.sac import Acting
 from softq.ops import td
 from softq.ops.step import Moments, adam, descend, follow
@@ -36,12 +39,14 @@ class Config:
     """Copy the targets every so many updates instead of averaging; 0 averages."""
     noise: float = 0.1
     """Standard deviation of the exploration noise, in normalised action units."""
+    twin: bool = False
+    """The smaller of two critics instead of one."""
     hidden: tuple[int, ...] = (256, 256)
 
 
 class State(NamedTuple):
     actor: nets.Net
-    critic: nets.Net
+    critic: nets.Net  # one or two, stacked
     actor_target: nets.Net
     target: nets.Net
     actor_moments: Moments
@@ -54,7 +59,9 @@ def init(key: Key, spec: Spec, cfg: Config) -> State:
     actor_key, critic_key = jax.random.split(key)
     shape, dim = spec.obs_shape, spec.action_dim
     actor = nets.Net(actor_key, shape, dim, cfg.hidden)
-    critic = nets.Net(critic_key, shape, 1, cfg.hidden, dim)
+    critic = nets.ensemble(
+        critic_key, 1 + cfg.twin, lambda k: nets.Net(k, shape, 1, cfg.hidden, dim)
+    )
     actor_target, target = jax.tree.map(jnp.copy, (actor, critic))
     moments = adam(actor), adam(critic)
     return State(actor, critic, actor_target, target, *moments, jnp.int32(0))
@@ -86,23 +93,23 @@ def critic_target(
     *,
     discount: Scalar | float,
 ) -> Float[Array, " n"]:
-    """y = r + γ (1 − terminated) Q'(s', μ'(s'))."""
-    v = q_values(target, batch.next_obs, policy(actor_target, batch.next_obs))
+    """y = r + γ (1 − terminated) min_i Q_i'(s', μ'(s'))."""
+    v = least(target, batch.next_obs, policy(actor_target, batch.next_obs))
     return td.target(batch.reward, batch.terminated, v, discount)  # eq. 5
 
 
 def critic_loss(
     critic: nets.Net, batch: Batch, y: Float[Array, " n"]
 ) -> tuple[Scalar, Info]:
-    """Eq. 4: E[(Q(s, a) − y)²]."""
-    q = q_values(critic, batch.obs, batch.action)
-    loss = jnp.mean((q - y) ** 2)  # eq. 4
+    """Eq. 4, summed over the critics: Σ_i E[(Q_i(s, a) − y)²]."""
+    q = sac.q_values(critic, batch.obs, batch.action)
+    loss = jnp.sum(jnp.mean((q - y[None]) ** 2, axis=-1))  # eq. 4
     return loss, {"critic_loss": loss, "q": jnp.mean(q)}
 
 
 def actor_loss(actor: nets.Net, critic: nets.Net, batch: Batch) -> tuple[Scalar, Info]:
-    """Eq. 6: −E[Q(s, μ(s))]."""
-    loss = -jnp.mean(q_values(critic, batch.obs, policy(actor, batch.obs)))  # eq. 6
+    """Eq. 6: −E[min_i Q_i(s, μ(s))]."""
+    loss = -jnp.mean(least(critic, batch.obs, policy(actor, batch.obs)))  # eq. 6
     return loss, {"actor_loss": loss}
 
 
@@ -111,11 +118,11 @@ def policy(actor: nets.Net, obs: Observation) -> Float[Array, "n d"]:
     return jnp.tanh(jax.vmap(actor)(obs))
 
 
-def q_values(
+def least(
     critic: nets.Net, obs: Observation, action: Float[Array, "n d"]
 ) -> Float[Array, " n"]:
-    """Q(s, a) on a batch."""
-    return jax.vmap(lambda o, a: critic(o, a)[0])(obs, action)
+    """min_i Q_i(s, a) on a batch."""
+    return jnp.min(sac.q_values(critic, obs, action), axis=0)
 
 
 def act(
@@ -132,8 +139,8 @@ def act(
 def value(
     state: State, obs: Observation, action: Action, cfg: Config
 ) -> Float[Array, " n"]:
-    """Q(s, a)."""
-    return q_values(state.critic, obs, action)
+    """Q(s, a), the smaller one of twins."""
+    return least(state.critic, obs, action)
 
 
 def entropy(

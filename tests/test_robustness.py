@@ -1,0 +1,109 @@
+"""A grid of changed worlds: every combination played, worst and mean, pictures."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import softq
+from softq import cli, robustness
+from softq.envs import perturb
+from softq.types import SoftqError
+
+CELLS = [
+    {
+        "world": {"mass": m, "delay": d},
+        "greedy": {"return": m * 10 - d, "return_std": 1.0},
+        "sampled": {"return": -m, "return_std": 0.5},
+    }
+    for m in (1.0, 2.0, 3.0)
+    for d in (0.0, 4.0)
+]
+
+
+def test_the_summary_is_the_mean_and_the_worst_world() -> None:
+    told = robustness.summary(CELLS)
+    assert told["greedy"] == {
+        "mean": 18.0, "worst": 6.0, "in": {"mass": 1.0, "delay": 4.0}
+    }  # fmt: skip
+    assert told["sampled"]["worst"] == -3.0
+    assert told["sampled"]["in"]["mass"] == 3.0
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "pendulum"
+    softq.train(
+        "sac", env="Pendulum-v1", steps=20, learning_starts=10, eval_every=0,
+        algo={"hidden": (8,)}, batch_size=8, out=out,
+    )  # fmt: skip
+    return out
+
+
+def test_a_grid_plays_every_world_with_the_same_seeds(run: Path) -> None:
+    policy = softq.load(run)
+    changes = perturb.parse("mass=0.5,1,delay=0,2")
+    cells = robustness.grid(policy, "Pendulum-v1", changes, episodes=2, seed=5)
+    assert [c["world"] for c in cells] == perturb.worlds(changes)
+    as_it_is = softq.evaluate(policy, "Pendulum-v1", 2, 5)
+    assert cells[2]["greedy"] == as_it_is.greedy.summary()
+    heavier = softq.evaluate(policy, "Pendulum-v1", 2, 5, {"mass": 0.5, "delay": 2.0})
+    assert cells[1]["sampled"] == heavier.sampled.summary()
+    assert len({c["greedy"]["return"] for c in cells}) == 4
+
+
+def test_the_command_line_writes_what_it_shows(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["evaluate", str(run), "--episodes", "1", "--perturb"]
+    assert cli.main([*asked, "gravity=0.5..2:2,obs-noise=0,0.1"]) == 0
+    shown = capsys.readouterr().out
+    assert "Pendulum-v1, 4 worlds" in shown
+    told = json.loads((run / "robustness" / "gravity-obs-noise.json").read_text())
+    assert len(told["cells"]) == 4
+    assert f"{told['summary']['greedy']['worst']:,.1f}" in shown
+    picture = run / "robustness" / "gravity-obs-noise.png"
+    assert picture.stat().st_size > 5_000
+    assert cli.main([*asked, "mass=2", "--json"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert json.loads(lines[0])["world"] == {"mass": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("friction=1", "has no friction. It has: gravity, mass, length"),
+     ("mass", "without a name")],
+)  # fmt: skip
+def test_mistakes_are_told_and_nothing_is_written(
+    run: Path, text: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(run.rglob("*"))
+    assert cli.main(["evaluate", str(run), "--perturb", text]) == 2
+    assert told in capsys.readouterr().err
+    assert sorted(run.rglob("*")) == before
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(SoftqError, match="cannot write"):
+        robustness.write(CELLS, {"env": "E"}, tmp_path / "taken" / "x")
+
+
+def test_heat_maps_show_the_worst_over_what_they_leave_out() -> None:
+    axes = Axes()
+    more = [c | {"world": c["world"] | {"slip": s}} for s in (0.0, 1.0) for c in CELLS]
+    more[0] = more[0] | {"greedy": {"return": -99.0}}
+    robustness._heat(axes, more, "greedy", ("mass", "delay"))
+    np.testing.assert_array_equal(axes.shown, [[-99, 20, 30], [6, 16, 26]])
+    assert axes.limits == (-99.0, 30.0)
+
+
+class Axes:
+    """What is drawn, kept."""
+
+    def imshow(self, shown, vmin, vmax, **_):
+        self.shown, self.limits = shown, (vmin, vmax)
+
+    def __getattr__(self, name):
+        return lambda *args, **options: None
