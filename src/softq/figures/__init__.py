@@ -13,6 +13,7 @@ FIGURES = {
     "finetune": "a soft policy as a start: a boat in open water, then in canals",
     "multigoal": "four goals: who keeps going to all of them",
     "multimodal-q": "one Gaussian, or all of exp(Q/α)",
+    "robustness": "soft policies in changed worlds, beside one without entropy",
     "theorem-cql": "how often CQL's bounds hold over resampled datasets",
 }
 
