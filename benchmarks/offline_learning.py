@@ -37,7 +37,7 @@ ROWS = {
     "bc": ("bc", LIGHT),
     "td3_bc": ("td3_bc", LIGHT),
     "iql": ("iql", LIGHT),
-    "calql": ("calql", CONSERVATIVE),
+    "calql": ("calql", CONSERVATIVE | SAMPLED),
 }
 SETS = [
     f"{env}-v5-{level}"

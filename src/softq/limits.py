@@ -15,9 +15,16 @@ MAY_BE_ZERO = {
     "seed", "learning_starts", "eval_every", "checkpoint_every", "max_replay",
     "target_period", "alpha", "discount", "noise", "gap_weight", "max_backup",
     "bc_updates", "finetune_steps", "target_noise", "target_clip", "q_weight",
+    "gap_damping",
 }  # fmt: skip
 ANY_NUMBER = {"target_entropy", "gap_target", "reward_shift"}
 AT_MOST_ONE = {"discount", "polyak", "target_entropy_ratio", "expectile"}
+# What an option of CQL's needs to matter: another's value (None: any but its default).
+GAPS: dict[str, tuple[str, str | None]] = {
+    "initial_weight": ("gap_target", None), "gap_damping": ("gap_target", None),
+    "gap_draws": ("gap_gradient", "sampled"), "scoring": ("gap_gradient", "sampled"),
+    "temp": ("gap", "entropy"), "gap_density": ("gap", "entropy"),
+}  # fmt: skip
 # Options of the loop that data alone have no use for.
 ONLINE = ("num_envs", "capacity", "learning_starts", "utd", "overlap")
 
@@ -62,6 +69,7 @@ def _check_offline(plan: Plan) -> None:
         )
     for name in ("reward_scale", "reward_shift"):
         _check_number("data.", name, getattr(plan.data, name))
+    _check_gap(plan)
     if plan.finetune_env is None:
         _check_data_alone(plan)
     else:
@@ -71,6 +79,26 @@ def _check_offline(plan: Plan) -> None:
     for one in plan.sweep:
         for value in one.values:
             _check_number("algo.", one.knob, value)
+
+
+def _check_gap(plan: Plan) -> None:
+    """Raises SoftqError for what would be read by no line of CQL's."""
+    usual = {field.name: field.default for field in dataclasses.fields(plan.algo)}
+    swept = {one.knob for one in plan.sweep}
+    for name, (other, value) in GAPS.items():
+        if name not in usual:
+            continue
+        given = name in swept or getattr(plan.algo, name) != usual[name]
+        found = getattr(plan.algo, other, usual.get(other))
+        missing = (
+            found is None and other not in swept if value is None else found != value
+        )
+        if given and missing:
+            flags = (name.replace("_", "-"), other.replace("_", "-"))
+            raise SoftqError(
+                f"--algo.{flags[0]} does nothing without --algo.{flags[1]} "
+                f"{value or 'X'}. Add that, or leave it out"
+            )
 
 
 def _check_data_alone(plan: Plan) -> None:

@@ -55,6 +55,7 @@ BESIDE = {
     "langevin_steps": {"acting": "langevin"},
     "langevin_size": {"acting": "langevin"},
     "initial_weight": {"gap_target": 0.5},
+    "gap_damping": {"gap_target": 0.5},
     "gap_draws": {"gap_gradient": "sampled"},
     # A rounded score changes nothing but, now and then, which action is drawn.
     "scoring": {"gap_gradient": "sampled", "gap_draws": 64, "temp": 0.01},
@@ -419,7 +420,7 @@ def test_knobs_under_vmap_equal_separate_runs(name, field):
     with_it = {}
     for knob in field.split(","):
         with_it |= {k: v for k, v in beside(name, knob).items() if k not in knobs(name)}
-    if "initial_weight" in field:
+    if "initial_weight" in field or "gap_damping" in field:
         with_it["gap_target"] = 0.5
     cfgs = [small(name, **{**with_it, **change}) for change in changes]
     states = stack([fresh(name, cfg) for cfg in cfgs])

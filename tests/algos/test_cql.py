@@ -569,6 +569,22 @@ def test_the_critics_pay_the_learned_weight_times_the_gap_and_no_target() -> Non
     assert apart(unpaid.critic_moments.mean, fixed.critic_moments.mean) > 1e-3
 
 
+@pytest.mark.parametrize("aside", [-0.4, 0.4])
+def test_with_friction_they_pay_for_what_is_over_the_target_too(aside: float) -> None:
+    """Twins that are alike have one gap, so that a fixed weight can say the same."""
+    alike = jax.tree.map(lambda x: jnp.stack([x[0]] * 2), start().critic)
+    state = start()._replace(critic=alike, log_weight=jnp.log(jnp.float32(2.5)))
+    _, info = update(KEY, state, batch(), config(gap_weight=1.2))
+    target = 1.2 * float(info["gap"]) - aside
+    new, info = update(
+        KEY, state, batch(), config(gap_weight=1.2, gap_target=target, gap_damping=0.5)
+    )
+    np.testing.assert_allclose(info["gap_factor"], 2.5, rtol=1e-6)
+    paid = 1.2 * (2.5 + 0.5 * aside)
+    fixed, _ = update(KEY, state, batch(), config(gap_weight=paid))
+    assert_same(new.critic_moments, fixed.critic_moments)
+
+
 @pytest.mark.parametrize(("wanted", "moved"), [(-50.0, 5e-3), (50.0, -1e-2)])
 def test_the_learned_weight_stops_at_a_million_and_comes_down_from_there(
     wanted: float, moved: float

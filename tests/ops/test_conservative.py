@@ -634,3 +634,30 @@ def test_indices_are_the_keys() -> None:
     other = draw(jax.random.key(1), scores, 20)
     np.testing.assert_array_equal(first, again)
     assert (np.asarray(first) != np.asarray(other)).mean() > 0.3
+
+
+def test_friction_charges_at_once_what_is_over_the_target_and_never_pays() -> None:
+    over = jnp.asarray([-3.0, -0.5, 0.0, 2.0])
+    paid = conservative.damped(jnp.float32(1.5), over, 0.7)
+    np.testing.assert_allclose(paid, [0.0, 1.15, 1.5, 2.9], rtol=1e-6)
+    np.testing.assert_array_equal(conservative.damped(jnp.float32(1.5), over, 0.0), 1.5)
+    slope = jax.grad(lambda x: conservative.damped(jnp.float32(1.5), x, 0.7).sum())
+    np.testing.assert_array_equal(slope(over), 0.0)  # a price, not a loss
+
+
+def test_friction_ends_the_swinging_of_a_gap_that_follows_late() -> None:
+    """A gap that moves by what is paid beyond 1: a pendulum without friction."""
+
+    @jax.jit
+    def swing(damping: Any) -> Any:
+        def one(at: Any, _: None) -> Any:
+            log_weight, gap = at
+            price = conservative.damped(jnp.exp(log_weight), gap - 2.0, damping)
+            at = log_weight + 0.01 * (gap - 2.0), gap - 0.01 * (price - 1.0)
+            return at, jnp.abs(gap - 2.0)
+
+        start = jnp.float32(0.0), jnp.float32(3.0)
+        return jax.lax.scan(one, start, None, 4_000)[1][-700:].max()
+
+    assert swing(jnp.float32(0.0)) > 0.5
+    assert swing(jnp.float32(0.5)) < 0.01

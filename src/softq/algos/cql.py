@@ -7,6 +7,7 @@ and what the data show. Equation numbers are that paper's. Departures:
   integral over the box; targets of other libraries are shifted by gap_weight · log 3N;
 - the next value has no entropy, and the next action is sampled (`backup_entropy`,
   `max_backup` change it); with gap_weight 0 and the entropy this is SAC;
+- `gap_damping` keeps a learned weight from swinging; 0 is the authors' form;
 - `gap_gradient = "sampled"` scores every action but sends few of them backward: an
   unbiased gradient (with `scoring = "bfloat16"` nearly so), at a third of the cost;
 - `gap_density = "mixture"` weighs each action by the mixture of all three sources
@@ -63,6 +64,8 @@ class Config:
     """Learn a factor α' that holds gap_weight · gap here; None: it is 1."""
     initial_weight: float = 1.0
     """Where a learned α' starts."""
+    gap_damping: float = 0.0
+    """Friction for a learned α', a unit of gap over its target; 0 is the authors'."""
     gap_samples: int = 10
     """Actions from each source: the box, the policy at s, the policy at s'."""
     gap_gradient: Literal["exact", "sampled"] = "exact"
@@ -213,8 +216,11 @@ def critic_loss(
     q_data, q_any, gap = judge(critic, seen, key, cfg)
     error = jnp.mean((q_data - seen.y[None]) ** 2, axis=-1)
     gaps = jnp.mean(gap, axis=-1)
-    target = 0.0 if cfg.gap_target is None else cfg.gap_target
-    loss = jnp.sum(error + factor * (cfg.gap_weight * gaps - target))
+    over = cfg.gap_weight * gaps
+    if cfg.gap_target is not None:
+        over = over - cfg.gap_target
+        factor = conservative.damped(factor, over, cfg.gap_damping)
+    loss = jnp.sum(error + factor * over)
     log_mu = seen.proposed.log_mu[None]
     scores = conservative.scores(cfg.gap, q_any, log_mu, cfg.temp)
     share = jax.nn.softmax(scores, axis=-1)

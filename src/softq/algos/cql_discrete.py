@@ -48,6 +48,8 @@ class Config:
     """Learn a factor α' that holds gap_weight · gap here; None: it is 1."""
     initial_weight: float = 1.0
     """Where a learned α' starts."""
+    gap_damping: float = 0.0
+    """Friction for a learned α', a unit of gap over its target; 0 is the authors'."""
     double: bool = False
     """Weigh the target network's values with the online network's policy."""
     hidden: tuple[int, ...] = (256, 256)
@@ -79,8 +81,7 @@ def update(key: Key, state: State, batch: Batch, cfg: Config) -> tuple[State, In
     )  # fmt: skip
     factor = conservative.factor(state.log_weight, cfg.gap_target)
     critic, moments, info = descend(
-        critic_loss, state.critic, state.moments, cfg.lr, batch, y, factor=factor,
-        gap_weight=cfg.gap_weight,
+        critic_loss, state.critic, state.moments, cfg.lr, batch, y, cfg, factor=factor
     )  # fmt: skip
     log_weight, weight_moments = conservative.hold(
         state.log_weight, state.weight_moments, cfg.lr, info["gap"],
@@ -93,15 +94,19 @@ def update(key: Key, state: State, batch: Batch, cfg: Config) -> tuple[State, In
 
 
 def critic_loss(
-    critic: nets.Net, batch: Batch, y: Float[Array, " n"], *, factor: Scalar,
-    gap_weight: Scalar | float,
+    critic: nets.Net, batch: Batch, y: Float[Array, " n"], cfg: Config, *,
+    factor: Scalar,
 ) -> tuple[Scalar, Info]:  # fmt: skip
     """E[(Q(s, a) − y)²] + α' gap_weight E[log Σ_a' exp Q(s, a') − Q(s, a)] (eq. 4)."""
     every = jax.vmap(critic)(batch.obs)
     q = jnp.take_along_axis(every, batch.action[:, None], axis=-1)[:, 0]
     error = jnp.mean((q - y) ** 2)
     gap = jnp.mean(soft.value(every, 1.0) - q)
-    loss = error + factor * gap_weight * gap
+    over = cfg.gap_weight * gap
+    if cfg.gap_target is not None:
+        over = over - cfg.gap_target
+        factor = conservative.damped(factor, over, cfg.gap_damping)
+    loss = error + factor * over
     return loss, {"critic_loss": error, "q": jnp.mean(q), "gap": gap}
 
 

@@ -152,6 +152,18 @@ def factor(log_weight: Scalar, gap_target: Scalar | float | None) -> Scalar:
     return jnp.float32(1.0) if gap_target is None else jnp.exp(log_weight)
 
 
+def damped(
+    factor: Scalar, over: Float[Array, "*c"], damping: Scalar | float
+) -> Float[Array, "*c"]:
+    """max(α' + damping · (gap_weight · gap − gap_target), 0), a number to the critics.
+
+    α' alone swings around its target, for Q follows it late. What is over the target
+    paid for at once is friction: the modified differential method of multipliers
+    (Platt & Barr 1987). At the target it is α'; a negative price is none.
+    """
+    return jnp.maximum(factor + damping * jax.lax.stop_gradient(over), 0.0)
+
+
 def calibrated(
     q_policy: Float[Array, "*n k"], floor: Float[Array, "*m"]
 ) -> Float[Array, "*n k"]:
