@@ -43,7 +43,7 @@ def collected(runs: Path) -> Path:
     import softq
     from softq.collect import collect
 
-    path, origin = runs / "pendulum-medium.hdf5", runs / "sac"
+    path, origin = runs / "pendulum-medium.hdf5", runs / "origin"
     if origin.exists():
         softq.resume(origin)
     else:

@@ -263,19 +263,21 @@ def monte_carlo(
 ) -> Float[np.ndarray, " n"]:
     """Discounted return to go of every transition: Gₜ = rₜ + γ Gₜ₊₁.
 
-    `data` is a Dataset or (reward, terminated, ends), each (n,). −∞ where a time
-    limit or the file's end cuts the episode before the world ends: no floor there.
+    `data` is a Dataset or (reward, terminated, ends), each (n,). Where a time limit or
+    the file's end cuts an episode, what was still to come counts as the least there can
+    be, min(0, the worst reward)/(1 − γ): a bound below, as a floor must be. An episode
+    of failures, cut, so returns r/(1 − γ). Without discount that least is −∞.
     """
     if isinstance(data, Dataset):
         data = (data.batch.reward, data.batch.terminated, data.ends)  # type: ignore[assignment]
+    worst = min(float(np.min(data[0], initial=0.0)), 0.0)
+    endless = float("-inf") if worst else 0.0
+    least = worst / (1.0 - discount) if discount < 1.0 else endless
     reward, terminated, ends = (np.asarray(x).tolist() for x in data)
-    togo, value, endless = [0.0] * len(reward), 0.0, float("-inf")
+    togo, value = [0.0] * len(reward), 0.0
     for i in range(len(reward) - 1, -1, -1):
-        if terminated[i]:
-            value = reward[i]
-        elif ends[i] or value == endless:  # 0 · −∞ would be NaN
-            value = endless
-        else:
-            value = reward[i] + discount * value
+        after = 0.0 if terminated[i] else least if ends[i] else value
+        # 0 · −∞ would be NaN.
+        value = reward[i] + (discount * after if discount else 0.0)
         togo[i] = value
     return np.asarray(togo, np.float32)
