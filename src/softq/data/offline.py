@@ -270,7 +270,7 @@ def monte_carlo(
     """
     if isinstance(data, Dataset):
         data = (data.batch.reward, data.batch.terminated, data.ends)  # type: ignore[assignment]
-    worst = min(float(np.min(data[0], initial=0.0)), 0.0)
+    worst = float(np.min(np.asarray(data[0]), initial=0.0))
     endless = float("-inf") if worst else 0.0
     least = worst / (1.0 - discount) if discount < 1.0 else endless
     reward, terminated, ends = (np.asarray(x).tolist() for x in data)
