@@ -293,5 +293,11 @@ def read(run: Path) -> tuple[Plan, Spec, dict[str, Any]]:
         algo = typed(ALGOS[name].Config, content["plan"]["algo"])
         spec = typed(Spec, content["spec"])
         return dataclasses.replace(plan, algo=algo), spec, content
-    except (ValueError, KeyError, TypeError) as error:
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise SoftqError(f"{path} is damaged: {error}") from error
