@@ -150,9 +150,8 @@ def anchors(studio: Studio, one: Task) -> Html:
     for arm in one.arms:
         for row in numbers.anchors(one, arm):
             own = numbers.ours(one, arm, row) if row.exact else None
-            mine = (
-                "not comparable" if not row.exact else str(own or "no evaluation there")
-            )
+            none = "not evaluated there" if row.exact else "another version"
+            mine = none if own is None else str(own)
             at = f"{row.steps:,}" if row.steps else "the end"
             rows.append([named(studio, arm.name), row.task, at, mine,
                          f"{short(row.mean)} ± {short(row.std)}", row.source.seeds,
