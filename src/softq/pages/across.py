@@ -54,7 +54,7 @@ def configs(studio: Studio, tasks: list[Task]) -> Html:
     head = ["option", *(pieces.named(studio, arm.name) for arm in arms)]
     told = "Of the options that several arms have, those whose values differ"
     body = [[name, *values] for name, values in rows[:MOST_ROWS]]
-    return join([title, table(head, body, words=len(head), caption=told)])
+    return join([title, table(head, body, words=range(len(head)), caption=told)])
 
 
 def cards(runs: Sequence[Run]) -> Html:

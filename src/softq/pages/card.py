@@ -81,7 +81,7 @@ def card(run: Run) -> Html:
     rows += _about(run.config.get("machine"), None, "machine: ")
     cells = [(clean(str(name), 60), clean(str(value))) for name, value in rows]
     notes = [tag("p", one, class_="note") for one in run.told]
-    return details(run.name, how, *notes, table(("what", "is"), cells, words=2))
+    return details(run.name, how, *notes, table(("what", "is"), cells, words=(0, 1)))
 
 
 def _about(

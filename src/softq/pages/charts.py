@@ -13,6 +13,7 @@ from softq.pages import numbers
 from softq.pages.arms import Arm, Task
 from softq.pages.svg import FAINT, INK, inline
 from softq.plots import COLOURS, DASHES, GREY
+from softq.published import Published
 from softq.statistics import profile, profile_band
 
 SIZE = (5.0, 3.1)  # inches: about as wide as a telephone, so that letters stay legible
@@ -106,6 +107,8 @@ def learning(studio: Studio, name: str, task: Task) -> Chart:
 
     several = any(len(arm.lanes) > 1 for arm in arms)
     what = "interquartile mean, 95 % band, thin lines are seeds" if several else "seeds"
+    if _exact(task):
+        what += "; diamonds are published, ± sd"
     ends = ", ".join(f"{arm.name} ends at {numbers.last(arm)}" for arm in arms)
     return studio.chart(name, f"Greedy return ({what})",
                         f"Learning curves in {task.title}: {ends}.", draw,
@@ -234,11 +237,16 @@ def _legend(studio: Studio, arms: list[Arm]) -> dict[str, Style]:
 
 def _published(axes: Any, task: Task) -> None:
     """What others published of this very environment, as points with ± their sd."""
-    rows = {one for arm in task.arms for one in numbers.every_anchor(task, arm)
-            if one.exact and one.unit == "return"}  # fmt: skip
-    for one in sorted(rows, key=lambda row: (row.source.name, row.steps)):
+    for one in _exact(task):
         axes.errorbar(one.steps, one.mean, one.std, fmt="D", color=GREY, markersize=4,
                       linewidth=1, capsize=2)  # fmt: skip
+
+
+def _exact(task: Task) -> list[Published]:
+    """What is published in returns on this very task."""
+    rows = {one for arm in task.arms for one in numbers.every_anchor(task, arm)
+            if one.exact and one.unit == "return"}  # fmt: skip
+    return sorted(rows, key=lambda row: (row.source.name, row.steps))
 
 
 def _turn(axes: Any, arms: list[Arm]) -> None:

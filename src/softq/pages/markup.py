@@ -4,10 +4,12 @@ Whatever is not `Html` is text, and is escaped where it meets HTML.
 """
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from importlib import resources
 from string import Template
 from typing import Any
+
+LONG = 40  # characters, from which on a cell is wrapped
 
 
 class Html(str):
@@ -32,21 +34,20 @@ def join(parts: Iterable[Any]) -> Html:
 
 
 def table(
-    head: Sequence[Any], rows: Iterable[Sequence[Any]], words: int = 1,
+    head: Sequence[Any], rows: Iterable[Sequence[Any]], words: Container[int] = (0,),
     caption: Any = None,
 ) -> Html:  # fmt: skip
-    """A table that scrolls sideways by itself; all but the first `words` columns are
-    numbers.
-    """
+    """A table that scrolls sideways by itself; the columns `words` are no numbers."""
 
-    def kind(column: int) -> str | None:
-        return None if column < words else "n"
+    def kind(column: int, cell: Any) -> str | None:
+        if column not in words:
+            return "n"
+        return "wide" if len(str(cell)) > LONG and not isinstance(cell, Html) else None
 
-    top = [tag("th", cell, scope="col", class_=kind(k)) for k, cell in enumerate(head)]
+    top = [tag("th", c, scope="col", class_=kind(k, "")) for k, c in enumerate(head)]
     body = [
-        tag("tr", *(tag("th", cell, scope="row") if not k
-                    else tag("td", cell, class_=kind(k))
-                    for k, cell in enumerate(row)))
+        tag("tr", *(tag("td", cell, class_=kind(k, cell)) if k
+                    else tag("th", cell, scope="row") for k, cell in enumerate(row)))
         for row in rows
     ]  # fmt: skip
     inner = tag("table", tag("thead", tag("tr", *top)), tag("tbody", *body))

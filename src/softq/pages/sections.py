@@ -109,8 +109,8 @@ def ledger(studio: Studio, one: Task) -> Html:
         rows.append([named(studio, arm.name), short(told.greedy), short(told.task),
                      short(told.bonus, signed=True), short(told.soft),
                      short(told.nats)])  # fmt: skip
-    head = ["arm", "greedy: task", "sampled: task", "+ entropy bonus", "= soft return",
-            "entropy (nats)"]  # fmt: skip
+    head = ["arm", "greedy task return", "sampled task return", "+ entropy bonus",
+            "= soft return", "entropy (nats)"]  # fmt: skip
     about = (
         "At the last step, means over seeds, so that they add up. The bonus is "
         "the temperature times the entropy; a greedy policy earns none"
@@ -153,15 +153,16 @@ def anchors(studio: Studio, one: Task) -> Html:
             none = "not evaluated there" if row.exact else "another version"
             mine = none if own is None else str(own)
             at = f"{row.steps:,}" if row.steps else "the end"
-            rows.append([named(studio, arm.name), row.task, at, mine,
-                         f"{short(row.mean)} ± {short(row.std)}", row.source.seeds,
-                         f"{row.source.name} ({row.source.note})"])  # fmt: skip
+            figure = f"{row.mean:,g} ± {row.std:,g}".replace("-", "−")
+            rows.append([named(studio, arm.name), mine, figure, row.task, at,
+                         row.source.seeds, f"{row.source.name} ({row.source.note})"]
+                       )  # fmt: skip
     title = tag("h3", "Published")
     if not rows:
         return join([title, tag("p", _why_none(one), class_="note")])
-    head = ["arm", "on", "at step", "here", "published", "seeds", "source"]
+    head = ["arm", "here", "published", "on", "at step", "seeds", "source"]
     told = "Mean ± standard deviation as published; another version is another task"
-    return join([title, table(head, rows, words=2, caption=told)])
+    return join([title, table(head, rows, words=(0, 3, 6), caption=told)])
 
 
 def _why_none(one: Task) -> str:
@@ -194,4 +195,6 @@ def _seeds(studio: Studio, one: Task) -> Html:
         "run",
     ]
     rest = more(len(rows), MOST_ROWS, "seeds")
-    return details(f"Every seed ({len(rows)})", table(head, rows[:MOST_ROWS]), rest)
+    return details(
+        f"Every seed ({len(rows)})", table(head, rows[:MOST_ROWS], words=(0, 6)), rest
+    )
