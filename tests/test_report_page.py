@@ -129,10 +129,10 @@ def test_folders_of_a_seed_each_are_one_arm(run: Maker, tmp_path: Path) -> None:
 
 
 def test_the_same_seeds_twice_are_two_arms(run: Maker, tmp_path: Path) -> None:
-    paths = [run("old", evals(A)), run("new", evals(B)), run("new/deep", evals(A))]
+    paths = [run("old", evals(A)), run("new", evals(B)), run("deep/new", evals(A))]
     made = build.build([*paths, paths[0]], tmp_path / "out")  # one of them given twice
     names = [arm.name for arm in made.tasks[0].arms]
-    assert names == ["sac, old", "sac, new", "sac, new/deep"]
+    assert names == ["sac, old", "sac, new", "sac, deep/new"]
 
 
 def test_an_arm_is_named_by_what_differs(run: Maker, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """From folders to a page, its pictures and its tables."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -72,12 +73,17 @@ def _read(paths: Iterable[str | Path]) -> tuple[list[Run], list[str]]:
 
 
 def _named(found: dict[Path, Run]) -> list[Run]:
-    """Runs by their folders, as far as these differ."""
+    """Runs by their folders, with as much of the path as tells them apart."""
     if not found:
         return []
     above = Path(os.path.commonpath([path.parent for path in found]))
-    return [run._replace(name=clean(str(path.relative_to(above))))
-            for path, run in found.items()]  # fmt: skip
+    count = Counter(path.name for path in found)
+
+    def name(path: Path) -> str:
+        alone = count[path.name] == 1
+        return clean(path.name if alone else str(path.relative_to(above)))
+
+    return [run._replace(name=name(path)) for path, run in found.items()]
 
 
 def _bounded(every: list[Task]) -> tuple[list[Task], list[str]]:
