@@ -139,8 +139,8 @@ def check(page: Path) -> Checker:
         for address in (used, *re.findall(r"url\(([^)]*)\)", used)):
             assert not re.match(r"\s*([a-z]+:)?//", address)
             assert not address.startswith(("http", "javascript"))
-        if used.startswith("#"):
-            assert used[1:] in found.ids
+            if address.startswith("#"):
+                assert address[1:] in found.ids
     assert not re.search(r"@import|url\(\s*['\"]?(https?:)?//", text)
     assert 'name="viewport" content="width=device-width' in text
     assert len(text.encode()) <= 3_000_000

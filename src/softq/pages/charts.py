@@ -3,6 +3,7 @@
 import io
 import itertools
 import math
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,7 +68,9 @@ class Studio:
                  "axes.labelcolor": INK, "text.color": INK, "xtick.color": FAINT,
                  "ytick.color": FAINT, "xtick.labelcolor": INK,
                  "ytick.labelcolor": INK, "grid.color": FAINT}  # fmt: skip
-        with matplotlib.rc_context(fixed):
+        with matplotlib.rc_context(fixed), warnings.catch_warnings():
+            # A name may have letters that the PNG's font lacks; the page's has them.
+            warnings.filterwarnings("ignore", "Glyph .* missing")
             figure = Figure(figsize=SIZE, layout="constrained")
             axes = figure.subplots()
             draw(axes)
