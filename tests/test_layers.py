@@ -12,12 +12,13 @@ BELOW |= {"maps": {"types"}, "machine": set()}
 BELOW["nets"] = BELOW["ops"] | {"nets"}
 BELOW["algos"] = BELOW["nets"] | {"algos"}
 BELOW["data"] = {"types", "machine", "data"}
-BELOW["reference"] = set()
+BELOW["reference"] = BELOW["published"] = set()
 BELOW["envs"] = {"types", "maps", "envs"}
 BELOW["tabular"] = BELOW["ops"] | {"maps", "machine", "tabular"}
 BELOW["train"] = BELOW["algos"] | {"data", "envs", "train"}
 ABOVE = {"api", "cli", "drive", "film", "export"}
 HIGHEST = dict.fromkeys(("plan", "policy", "evaluate", "report", "log"), ABOVE)
+HIGHEST["pages"] = ABOVE | {"report", "policy", "evaluate"}
 HIGHEST |= {"checkpoint": ABOVE | {"plan", "policy"}, "api": {"cli"}}
 FILES = sorted(SOURCE.rglob("*.py"))
 

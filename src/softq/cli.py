@@ -22,6 +22,7 @@ USAGE = """softq: maximum-entropy reinforcement learning
   softq data info|doctor|convert FILE   look into a file of offline data
   softq solve METHOD --mdp NAME  a table, exactly: soft-vi, soft-pi or cql
   softq reproduce FIGURE         a figure of the papers; `softq reproduce` lists them
+  softq report RUN…              runs side by side: a web page, pictures and tables
   softq list                     algorithms, softq's own environments, your runs
 
 Example: softq train sac --env softq/Pendulum-v0 --steps 20000
@@ -282,6 +283,28 @@ def _reproduce(args: list[str]) -> int:
     return 0
 
 
+def _report(args: list[str]) -> int:
+    from softq import options
+
+    given = options.parse(options.ReportOptions, args, "softq report")
+    from rich.console import Console
+
+    from softq.pages import build
+    from softq.types import SoftqError
+
+    if not given.runs:
+        raise SoftqError("report on which runs? Try: softq report runs/*")
+    made = build.build(given.runs, given.out)
+    for told in made.left_out:
+        print(f"softq: left out: {told}", file=sys.stderr)
+    for told in made.said:
+        print(f"note: {told}", file=sys.stderr)
+    screen = Console() if sys.stdout.isatty() else Console(width=120)
+    screen.print(build.summary(made))
+    print(f"{made.page} and {len(made.files) - 1} files beside it")
+    return 0
+
+
 def _list(args: list[str]) -> int:
     from softq import report
 
@@ -292,5 +315,5 @@ def _list(args: list[str]) -> int:
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train, "resume": _resume, "evaluate": _evaluate, "play": _play,
     "export": _export, "collect": _collect, "data": _data, "solve": _solve,
-    "reproduce": _reproduce, "list": _list,
+    "reproduce": _reproduce, "report": _report, "list": _list,
 }  # fmt: skip

@@ -222,6 +222,16 @@ class ReproduceOptions:
     """A file of offline data, for figures that learn from one."""
 
 
+@dataclasses.dataclass(frozen=True)
+class ReportOptions:
+    """Runs side by side, as one HTML page that needs nothing else."""
+
+    runs: Positional[tuple[Path, ...]]
+    """Their folders; runs that differ in their seeds alone are one arm."""
+    out: Path = Path("report")
+    """The folder for index.html, its pictures (PNG) and its numbers (CSV)."""
+
+
 def parse(kind: Any, args: list[str], prog: str) -> Any:
     """`args` as the dataclass `kind`; tyro prints its own errors and exits with 2."""
     return tyro.cli(kind, args=args, prog=prog)

@@ -175,6 +175,8 @@ def build(name: str, env: str, options: dict[str, Any]) -> Plan:
     return made if origin is None else starting_from(made, origin)
 
 
+# What reading JSON that is not ours, or nested without end, may raise.
+DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 PYTHON = ("seed", "seeds", "data", "finetune_env", "finetune_steps", "sweep")
 
 
@@ -293,5 +295,5 @@ def read(run: Path) -> tuple[Plan, Spec, dict[str, Any]]:
         algo = typed(ALGOS[name].Config, content["plan"]["algo"])
         spec = typed(Spec, content["spec"])
         return dataclasses.replace(plan, algo=algo), spec, content
-    except (ValueError, KeyError, TypeError) as error:
+    except DAMAGE as error:
         raise SoftqError(f"{path} is damaged: {error}") from error
