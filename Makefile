@@ -5,9 +5,9 @@ BIN := $(VENV)/bin
 # The newest constraints file not newer than this Python.
 MINOR := $(shell $(PYTHON) -c 'import sys; print(min(max(sys.version_info[1], 11), 12))')
 CONSTRAINTS := constraints/py3$(MINOR).txt
-EXTRAS := mujoco,plot,video,onnx,tensorboard,offline,test,lint
+EXTRAS := mujoco,plot,video,onnx,tensorboard,offline,test,lint,docs
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint docs bench clean
 
 demo: $(VENV)/ready
 	$(BIN)/softq train sac --env softq/Pendulum-v0 --steps 12000 --num-envs 4 \
@@ -18,6 +18,12 @@ test: $(VENV)/ready
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+# From nothing but the cells that have run already; then every link is followed.
+docs: $(VENV)/ready
+	rm -rf docs/_build/html docs/_build/doctrees
+	$(BIN)/sphinx-build -W --keep-going -q -d docs/_build/doctrees docs docs/_build/html
+	$(BIN)/python docs/check.py docs/_build/html
 
 # Peers live in environments of their own: they pin other versions.
 .venv-%/ready: benchmarks/requirements-%.txt
@@ -39,4 +45,4 @@ $(VENV)/ready: pyproject.toml $(CONSTRAINTS)
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-peers .venv-tables .venv-offline
+	rm -rf docs/_build $(VENV) .venv-peers .venv-tables .venv-offline
