@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 
 import softq
-from softq import cli, plan
+from softq import cli, limits, plan
+from softq.algos import ALGOS, sac
+from softq.types import SoftqError, config
 
 Tiny = Callable[..., dict[str, Any]]
 TRAIN = ["train", "sac", "--env", "Pendulum-v1"]
@@ -339,3 +342,21 @@ def test_a_policy_refuses_a_wrong_shape(pendulum_run: Path) -> None:
         softq.load(pendulum_run, seed=3)
     with pytest.raises(softq.SoftqError, match="the policy was trained on"):
         softq.evaluate(policy, "MountainCarContinuous-v0", episodes=1)
+
+
+def test_what_anothers_knobs_may_be_is_not_for_us_to_say() -> None:
+    """An algorithm from outside may call a number of its own -1."""
+
+    @config
+    class Own:
+        lowest: float = -1.0
+
+    module = types.ModuleType("own_algorithm")
+    vars(module).update(vars(sac), __name__="own_algorithm", Config=Own)
+    ALGOS["own"] = module  # type: ignore[assignment]
+    try:
+        limits.check(plan.Plan("own", "Pendulum-v1", Own()))
+    finally:
+        del ALGOS["own"]
+    with pytest.raises(SoftqError, match=r"--algo\.lr must be more than zero"):
+        limits.check(plan.Plan("sac", "Pendulum-v1", sac.Config(lr=-1.0)))

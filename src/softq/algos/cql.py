@@ -46,6 +46,7 @@ class Config:
     actor_lr: float = 1e-4
     """Adam's step size, for the actor and the temperature."""
     discount: float = 0.99
+    """What a reward one step later is worth now (γ)."""
     polyak: float = 0.005
     """Rate at which the target follows the critic (1 − Spinning Up's polyak)."""
     target_period: int = 0

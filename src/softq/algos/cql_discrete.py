@@ -34,6 +34,7 @@ class Config:
     lr: float = 3e-4
     """Adam's step size, for the network and the gap's weight."""
     discount: float = 0.99
+    """What a reward one step later is worth now (γ)."""
     polyak: float = 0.005
     """Rate at which the target follows the network."""
     target_period: int = 0

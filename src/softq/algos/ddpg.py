@@ -33,6 +33,7 @@ class Config:
     lr: float = 3e-4
     """Adam's step size, for actor and critic."""
     discount: float = 0.99
+    """What a reward one step later is worth now (γ)."""
     polyak: float = 0.005
     """Rate at which both targets follow."""
     target_period: int = 0

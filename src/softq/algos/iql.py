@@ -36,6 +36,7 @@ class Config:
     lr: float = 3e-4
     """Adam's step size, for actor, critics and value."""
     discount: float = 0.99
+    """What a reward one step later is worth now (γ)."""
     polyak: float = 0.005
     """Rate at which the target follows the critic."""
     expectile: float = 0.7

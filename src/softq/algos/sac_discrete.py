@@ -32,6 +32,7 @@ class Config:
     lr: float = 3e-4
     """Adam's step size, for actor, critics and temperature."""
     discount: float = 0.99
+    """What a reward one step later is worth now (γ)."""
     polyak: float = 0.005
     """Rate at which the target follows the critic (1 − Spinning Up's polyak)."""
     target_period: int = 0

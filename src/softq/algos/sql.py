@@ -59,6 +59,7 @@ class Config:
     lr: float = 3e-4
     """Adam's step size, for the critic and the sampler."""
     discount: float = 0.99
+    """What a reward one step later is worth now (γ)."""
     polyak: float = 0.005
     """Rate at which the target follows the critic."""
     target_period: int = 0

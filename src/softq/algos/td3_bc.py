@@ -36,6 +36,7 @@ class Config:
     lr: float = 3e-4
     """Adam's step size, for actor and critics."""
     discount: float = 0.99
+    """What a reward one step later is worth now (γ)."""
     polyak: float = 0.005
     """Rate at which the targets follow, at every actor update."""
     q_weight: float = 2.5
