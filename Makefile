@@ -7,7 +7,7 @@ MINOR := $(shell $(PYTHON) -c 'import sys; print(min(max(sys.version_info[1], 11
 CONSTRAINTS := constraints/py3$(MINOR).txt
 EXTRAS := mujoco,plot,video,onnx,tensorboard,offline,test,lint,docs
 
-.PHONY: demo test lint docs bench clean
+.PHONY: demo test lint docs bench conformance clean
 
 demo: $(VENV)/ready
 	$(BIN)/softq train sac --env softq/Pendulum-v0 --steps 12000 --num-envs 4 \
@@ -38,6 +38,13 @@ bench: $(VENV)/ready .venv-peers/ready .venv-tables/ready .venv-offline/ready
 	$(BIN)/python benchmarks/tabular.py --peers .venv-tables/bin/python
 	$(BIN)/python benchmarks/offline.py --peers .venv-offline/bin/python
 
+conformance: $(VENV)/ready .venv-peers/ready .venv-offline/ready .venv-conformance/ready
+	$(BIN)/python -m conformance --write \
+	  --library sb3=.venv-peers/bin/python --library sbx=.venv-peers/bin/python \
+	  --library d3rlpy=.venv-offline/bin/python \
+	  --library torchrl=.venv-conformance/bin/python \
+	  --library tianshou=.venv-conformance/bin/python
+
 $(VENV)/ready: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --upgrade pip
@@ -45,4 +52,4 @@ $(VENV)/ready: pyproject.toml $(CONSTRAINTS)
 	touch $@
 
 clean:
-	rm -rf docs/_build $(VENV) .venv-peers .venv-tables .venv-offline
+	rm -rf docs/_build $(VENV) .venv-peers .venv-tables .venv-offline .venv-conformance

@@ -16,7 +16,7 @@ def test_fine_tuning_compares_arms(
     monkeypatch.setattr(finetune, "CANALS", ("u",))
     monkeypatch.setattr(finetune, "EPISODES", 4)
     monkeypatch.setattr(finetune, "CONFIGS", {"sql": finetune.CONFIGS["sql"]})
-    numbers = finetune.make(tmp_path, seeds=2, scale=0.04)
+    numbers = finetune.make(tmp_path, seeds=2, scale=0.03)
     assert (tmp_path / "finetune.png").stat().st_size > 20_000
     json.dumps(numbers)
     arms = {name: arm for name, arm in numbers["canals"]["u"].items() if "," in name}

@@ -1,0 +1,1 @@
+"""Formula checks that any implementation can be held against."""

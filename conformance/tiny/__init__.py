@@ -1,0 +1,1 @@
+"""Networks of a few weights, put into each library's own algorithms."""
