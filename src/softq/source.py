@@ -153,11 +153,11 @@ class OnData:
 
     def __init__(self, made: Plan, env: EnvLike | None, data: offline.Dataset):
         self.plan, self.dataset, self.spec = made, data, data.spec
-        ends = data.batch.reward, data.ends, data.ends  # a cut counts as an end
-        togo = offline.monte_carlo(ends, _discount(made))  # type: ignore[arg-type]
         self.about: dict[str, Any] = {"data": data.about._asdict()}
-        if "discount" not in made.settings[0]:  # else there are several
-            self.about["mc_return"] = float(togo.mean())
+        togo = float(offline.monte_carlo(data, _discount(made)).mean())
+        # Several discounts have several returns; without one a cut has none.
+        if "discount" not in made.settings[0] and np.isfinite(togo):
+            self.about["mc_return"] = togo
         self.online: OnHost | None = None
         if env is not None:
             self.online = OnHost(dataclasses.replace(made, loop=made.online), env)

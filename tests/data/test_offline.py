@@ -286,30 +286,23 @@ def test_images_stay_bytes() -> None:
 
 
 def test_monte_carlo_against_hand() -> None:
-    """The second episode is cut, where nothing worse than 0 can follow."""
-    for rows in (read(columns()), (REWARD, TERMINAL, TERMINAL | TIMEOUT)):
-        found = monte_carlo(rows, 0.5)
-        assert found.tolist() == [1 + 0.5 * 3.5, 3.5, 3, 4 + 0.5 * 8, 8, 6]
-    rows = (REWARD, TERMINAL, TERMINAL | TIMEOUT)
-    assert monte_carlo(rows, 0.0).tolist() == [1, 2, 3, 4, 5, 6]
-    assert monte_carlo(rows, 1.0).tolist() == [6, 5, 3, 15, 11, 6]
+    """The second episode is cut: what followed is its own mean v = E[A + γᵏ v]."""
+    known, weight = np.array([8.0, 8.0, 6.0]), np.array([0.125, 0.25, 0.5])
+    v = known.mean() / (1 - weight.mean())
+    found = monte_carlo(read(columns()), 0.5)
+    np.testing.assert_allclose(found[:3], [1 + 0.5 * 3.5, 3.5, 3])
+    np.testing.assert_allclose(found[3:], known + weight * v, rtol=1e-6)
+    np.testing.assert_allclose(found[3:].mean(), v, rtol=1e-6)
+    assert monte_carlo(read(columns()), 0.0).tolist() == [1, 2, 3, 4, 5, 6]
+    # Without discount a cut episode has no return.
+    assert monte_carlo(read(columns()), 1.0).tolist() == [6, 5, 3, *3 * [-np.inf]]
 
 
-def test_what_a_cut_hides_counts_as_the_worst_that_could_come() -> None:
-    loss = np.array([1.0, -3.0, 2.0, 2.0], F)
-    cut = np.array([False, False, False, True])
-    ended = np.array([False, True, False, False])
-    found = monte_carlo((loss, ended, cut | ended), 0.5)
-    least = -3.0 / 0.5
-    last = 2.0 + 0.5 * least
-    assert found.tolist() == [1.0 - 0.5 * 3.0, -3.0, 2.0 + 0.5 * last, last]
-    # Failures up to the cut: r/(1 − γ), whatever the length.
-    none = np.zeros(4, bool)
-    failed = monte_carlo((np.full(4, -1.0, F), none, none | cut), 0.9)
-    np.testing.assert_allclose(failed, -10.0, rtol=1e-6)
-    # Without discount nothing bounds it: no floor, and no NaN.
-    found = monte_carlo((loss, ended, cut | ended), 1.0)
-    assert found.tolist() == [-2.0, -3.0, -np.inf, -np.inf]
+def test_failures_up_to_a_cut_return_failures_for_ever() -> None:
+    """r/(1 − γ) whatever the length, in the file's middle and at its end."""
+    rows = read(columns(rewards=np.full(6, -1.0, F), terminals=TERMINAL & False,
+                        timeouts=np.arange(6) % 4 == 3))  # fmt: skip
+    np.testing.assert_allclose(monte_carlo(rows, 0.9), -10.0, rtol=1e-6)
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
@@ -636,9 +629,12 @@ def test_real_experts_leave_the_bounds(name: str) -> None:
     assert found.batch.obs.shape == (2000, size)
     assert np.flatnonzero(found.ends).tolist() == [999, 1999]
     assert not found.batch.terminated.any()
-    least = min(found.batch.reward.min(), 0.0) / 0.01
-    assert monte_carlo(found, 0.99)[-1] == pytest.approx(
-        found.batch.reward[-1] + 0.99 * least, rel=1e-4
+    togo = monte_carlo(found, 0.99)
+    last = np.flatnonzero(found.ends)
+    np.testing.assert_allclose(
+        togo[last] - found.batch.reward[last],
+        0.99 * np.array([part.mean() for part in np.split(togo, last[:-1] + 1)]),
+        rtol=1e-4,
     )
 
 
@@ -647,8 +643,8 @@ def test_real_cartpole() -> None:
     found = read(Path(str(REAL)) / "cartpole-expert-imitation.hdf5")
     assert found.about[4:6] == (57, 26_964)
     assert found.batch.terminated.sum() == 42
-    togo = monte_carlo(found, 1.0)
-    first = np.append(0, np.flatnonzero(found.ends)[:-1] + 1)
-    lengths = np.diff(np.append(first, len(togo)))
-    # A reward of 1 a step: the return is the episode's length, at the least.
-    assert togo[first].tolist() == lengths.tolist()
+    # A reward of 1 a step: of what is cut, 100; else by the steps that remain.
+    togo = monte_carlo(found, 0.99)
+    last = np.flatnonzero(found.ends)
+    ended = found.batch.terminated[last]
+    np.testing.assert_allclose(togo[last], np.where(ended, 1.0, 100.0), rtol=1e-5)

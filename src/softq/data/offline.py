@@ -258,26 +258,28 @@ def _suspicions(columns: dict[str, Any], ends: np.ndarray) -> list[str]:
     return told
 
 
-def monte_carlo(
-    data: Dataset | tuple[np.ndarray, np.ndarray, np.ndarray], discount: float
-) -> Float[np.ndarray, " n"]:
+def monte_carlo(data: Dataset, discount: float) -> Float[np.ndarray, " n"]:
     """Discounted return to go of every transition: Gₜ = rₜ + γ Gₜ₊₁.
 
-    `data` is a Dataset or (reward, terminated, ends), each (n,). Where a time limit or
-    the file's end cuts an episode, what was still to come counts as the least there can
-    be, min(0, the worst reward)/(1 − γ): a bound below, as a floor must be. An episode
-    of failures, cut, so returns r/(1 − γ). Without discount that least is −∞.
+    Where a time limit or the file's end cuts an episode, what was still to come is not
+    known: it counts as the mean of the episode's own G, which is then v = E[A + γᵏ v]
+    with A the return up to the cut, k steps away. So an episode of the same reward r
+    throughout returns r/(1 − γ), whatever its length. Without discount it is −∞.
     """
-    if isinstance(data, Dataset):
-        data = (data.batch.reward, data.batch.terminated, data.ends)  # type: ignore[assignment]
-    worst = float(np.min(np.asarray(data[0]), initial=0.0))
-    endless = float("-inf") if worst else 0.0
-    least = worst / (1.0 - discount) if discount < 1.0 else endless
-    reward, terminated, ends = (np.asarray(x).tolist() for x in data)
-    togo, value = [0.0] * len(reward), 0.0
-    for i in range(len(reward) - 1, -1, -1):
-        after = 0.0 if terminated[i] else least if ends[i] else value
-        # 0 · −∞ would be NaN.
-        value = reward[i] + (discount * after if discount else 0.0)
-        togo[i] = value
-    return np.asarray(togo, np.float32)
+    reward = np.asarray(data.batch.reward)
+    terminated = np.asarray(data.batch.terminated)
+    over = terminated | data.ends
+    over[-1] = True
+    known, weight = np.empty(len(reward)), np.empty(len(reward))  # A and γᵏ
+    value = share = 0.0
+    rows = list(zip(reward.tolist(), over.tolist(), terminated.tolist(), strict=True))
+    for i, (r, last, terminal) in reversed(list(enumerate(rows))):
+        if last:
+            value, share = 0.0, 0.0 if terminal else 1.0
+        known[i] = value = r + discount * value
+        weight[i] = share = discount * share
+    first = np.append(0, np.flatnonzero(over)[:-1] + 1)
+    length = np.diff(np.append(first, len(reward)))
+    a, b = (np.add.reduceat(x, first) / length for x in (known, weight))
+    mean = np.divide(a, 1.0 - b, out=np.full(len(a), -np.inf), where=b < 1.0)
+    return (known + weight * np.repeat(mean, length)).astype(np.float32)
