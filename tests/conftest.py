@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-# Almost all of a test's time is compilation, so compile fast rather than well.
+# Much of a test's time is compilation, so compile fast rather than well.
 os.environ.setdefault(
     "XLA_FLAGS",
-    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+    "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
 )
 
 # Tests compile the same programs again and again: each process keeps its own for as
@@ -20,12 +21,19 @@ os.environ.setdefault(
 os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="softq-tests-")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"
 
+import gymnasium
 import jax
 import pytest
 
 atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+# Most of a tiny run's time would be evaluation: episodes of 30 steps, not of 200.
+gymnasium.register(
+    "tests/Pendulum-v0", "gymnasium.envs.classic_control:PendulumEnv",
+    max_episode_steps=30,
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -28,10 +28,10 @@ SOLVES = {
     "sql": [*probes.PROBES],
     # Where its tanh saturates DDPG has no gradient left: it stays at that end.
     "ddpg": [p for p in probes.PROBES if p not in ("act_as_shown", "image")],
-    # With no weight on the gap CQL is SAC, or soft DQN.
-    "cql": [*probes.PROBES],
+    # With no weight on the gap CQL is SAC, or soft DQN; it sees images as they do.
+    "cql": [p for p in probes.PROBES if p != "image"],
     "calql": ["constant", "act", "time_limit", "late_time_limit"],
-    "cql_discrete": [*probes.PROBES],
+    "cql_discrete": [p for p in probes.PROBES if p != "image"],
     # Of the actions that were taken, whichever they were.
     "iql": ["constant", "shown", "chain", "time_limit", "late_time_limit"],
     "td3_bc": ["constant", "shown", "chain", "time_limit", "late_time_limit"],
@@ -44,7 +44,7 @@ EXTRA = {
     "calql": {"backup_entropy": True, "actor_lr": 3e-3, "gap_samples": 1},
     "cql_discrete": {"backup": "soft"},
     "td3_bc": {"q_weight": 0.1},
-    "sql": {"particles": 16, "value_samples": 16},
+    "sql": {"particles": 8, "value_samples": 16},
 }
 IMAGES = {"sql": {"particles": 32}}  # what a frame needs more
 DISCOUNT, ALPHA = 0.8, 0.05
@@ -53,7 +53,7 @@ OPTIONS = {
     "image": Options(steps=600, learning_starts=200, batch_size=32),
     "four": Options(steps=1600, learning_starts=400, batch_size=64, num_envs=4),
 }
-LEARNS_Q = [name for name, solved in SOLVES.items() if "late_time_limit" in solved]
+MISTAKEN = ("sac", "soft_dqn")  # are shown the mistakes of a loop, the same for all
 CASES = [(name, probe) for name, solved in SOLVES.items() for probe in solved]
 
 pytestmark = pytest.mark.xdist_group("probes")  # what is trained here is shared
@@ -100,13 +100,14 @@ def on_vectors(name):
 
 @functools.cache
 def solved(name):
-    """Agents by probe; beside them those that made one of the two mistakes."""
+    """Agents by probe; beside some those that made one of the two mistakes."""
     made = [(probe, make(probe_of(name, probe)), Host) for probe in on_vectors(name)]
-    for probe in ("time_limit", "late_time_limit"):
+    for probe in ("time_limit", "late_time_limit") if name in MISTAKEN else ():
         cut = make(probes.CutIsEnd(probe_of(name, probe)))
         made.append((f"{probe}, cut is end", cut, Host))
-    late = make(probe_of(name, "late_time_limit"))
-    made.append(("late_time_limit, next start", late, NextEpisodesStart))
+    if name in MISTAKEN:
+        late = make(probe_of(name, "late_time_limit"))
+        made.append(("late_time_limit, next start", late, NextEpisodesStart))
     hosts = [kind([env], seed) for seed, (_, env, kind) in enumerate(made)]
     agents = train(name, hosts, OPTIONS["vector"])
     return dict(zip([label for label, *_ in made], agents, strict=True))
@@ -166,7 +167,7 @@ def test_the_known_answers_of_a_probe_are_learned(name, probe):
 
 
 # How several environments feed a ring is the loop's doing, the same for all.
-@pytest.mark.parametrize("name", ["sac", "soft_dqn", "sql"])
+@pytest.mark.parametrize("name", ["sac", "soft_dqn"])
 def test_four_environments_learn_through_the_time_limit_without_a_seed_axis(name):
     envs = [make(probe_of(name, "late_time_limit")) for _ in range(4)]
     (agent,) = train(name, [Host(envs, 0)], OPTIONS["four"])
@@ -184,7 +185,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-@pytest.mark.parametrize("name", LEARNS_Q)
+@pytest.mark.parametrize("name", MISTAKEN)
 def test_a_time_limit_gets_the_wrong_value_from_either_mistake(name, mistake):
     probe, agent = mistake.split(",")[0], solved(name)[mistake]
     env = probe_of(name, probe)

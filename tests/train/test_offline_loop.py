@@ -113,14 +113,14 @@ def stop_at(step: int) -> Callable[[Progress], bool]:
     return lambda progress: progress.step >= step
 
 
-ONLINE = {"finetune_env": "Pendulum-v1", "finetune_steps": 60}
+ONLINE = {"finetune_env": "tests/Pendulum-v0", "finetune_steps": 60}
 RUNS: dict[str, tuple[str, dict[str, Any], int, int]] = {
     "on data": ("cql", {}, 100, 300),
     "two seeds and a sweep": ("cql", {"seeds": 2, "sweep": {"lr": [1e-4, 1e-3]}}, 200,
                               300),
     "stopped on data, then online": ("calql", ONLINE, 100, 360),
-    "stopped online": ("calql", {**ONLINE, "checkpoint_every": 20}, 330, 360),
     "stopped between": ("calql", ONLINE, 300, 360),
+    "stopped online": ("calql", {**ONLINE, "checkpoint_every": 20}, 330, 360),
     "normalised": ("td3_bc", {**ONLINE, "algo": {"hidden": (8,)}}, 330, 360),
 }  # fmt: skip
 
@@ -131,7 +131,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
 ) -> None:
     name, changes, at, end = run
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    given = {**TINY, **changes, "data": arrays(), "eval_env": "Pendulum-v1"}
+    given = {**TINY, **changes, "data": arrays(), "eval_env": "tests/Pendulum-v0"}
     softq.train(name, out=whole, **given)
     softq.train(name, out=parts, on_progress=stop_at(at), **given)
     assert not (parts / "checkpoints" / str(end)).exists()

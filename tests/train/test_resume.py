@@ -18,18 +18,19 @@ from softq.log import TIMING
 from softq.types import Progress
 
 Tiny = Callable[..., dict[str, Any]]
+ENV = "tests/Pendulum-v0"
 WORLDS: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "host": ("sac", "Pendulum-v1", {}),
+    "host": ("sac", ENV, {}),
     "host, two environments, normalised": (
-        "sac", "Pendulum-v1", {"num_envs": 2, "normalize_obs": True},
+        "sac", ENV, {"num_envs": 2, "normalize_obs": True},
     ),
-    "host, two seeds, overlap": ("sac", "Pendulum-v1", {"seeds": 2, "overlap": True}),
+    "host, two seeds, overlap": ("sac", ENV, {"seeds": 2, "overlap": True}),
     "host, discrete, episodes end": ("sac_discrete", "CartPole-v1", {"utd": 2}),
     "device": ("sac", "softq/Pendulum-v0", {}),
     "device, two seeds, normalised": (
         "sac_discrete", "softq/Grid-v0", {"seeds": 2, "normalize_obs": True},
     ),
-    "ring that wraps": ("sac", "Pendulum-v1", {"capacity": 30}),
+    "ring that wraps": ("sac", ENV, {"capacity": 30}),
 }  # fmt: skip
 
 
@@ -70,10 +71,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
 
 def test_evaluating_never_changes_a_run(tmp_path: Path, tiny: Tiny) -> None:
     watched, unwatched = tmp_path / "watched", tmp_path / "unwatched"
-    softq.train("sac", env="Pendulum-v1", out=watched, **tiny(eval_every=20))
-    softq.train(
-        "sac", env="Pendulum-v1", out=unwatched, **tiny(eval_every=0, log_every=7)
-    )
+    softq.train("sac", env=ENV, out=watched, **tiny(eval_every=20))
+    softq.train("sac", env=ENV, out=unwatched, **tiny(eval_every=0, log_every=7))
     assert hashes(watched) == hashes(unwatched)
 
 
@@ -82,7 +81,7 @@ def test_a_signal_ends_the_run_after_a_checkpoint(tmp_path: Path, tiny: Tiny) ->
         if progress.step == 70:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    run = softq.train("sac", env="Pendulum-v1", out=tmp_path / "run", on_progress=send,
+    run = softq.train("sac", env=ENV, out=tmp_path / "run", on_progress=send,
                       **tiny())  # fmt: skip
     assert run.stopped == signal.SIGTERM
     assert checkpoint.steps(tmp_path / "run")[0] == run.step < 120
@@ -114,7 +113,7 @@ def test_an_episode_longer_than_max_replay_is_cut(
     tmp_path: Path, tiny: Tiny, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, options = tmp_path / "run", tiny(max_replay=10)
-    softq.train("sac", env="Pendulum-v1", out=out, on_progress=stop_at(50), **options)
+    softq.train("sac", env=ENV, out=out, on_progress=stop_at(50), **options)
     softq.resume(out)
     assert "exact: false" in capsys.readouterr().out
 
@@ -123,7 +122,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(
     tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, whole, fsync, calls = tmp_path / "run", tmp_path / "whole", os.fsync, [0]
-    softq.train("sac", env="Pendulum-v1", out=whole, **tiny())
+    softq.train("sac", env=ENV, out=whole, **tiny())
 
     def full(handle: int) -> None:
         calls[0] += 1
@@ -135,7 +134,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(
     with pytest.raises(
         softq.SoftqError, match=r"No space left on device.*softq resume"
     ):
-        softq.train("sac", env="Pendulum-v1", out=out, **tiny())
+        softq.train("sac", env=ENV, out=out, **tiny())
     monkeypatch.undo()
     assert checkpoint.steps(out) == [40]
     assert [p.name for p in (out / "checkpoints").iterdir()] == ["40"]
@@ -148,7 +147,7 @@ def test_only_the_newest_checkpoints_keep_their_replay(
     tmp_path: Path, tiny: Tiny
 ) -> None:
     out = tmp_path / "run"
-    softq.train("sac", env="Pendulum-v1", out=out, **tiny(checkpoint_every=20))
+    softq.train("sac", env=ENV, out=out, **tiny(checkpoint_every=20))
     with_replay = [
         step for step in checkpoint.steps(out)
         if (out / "checkpoints" / str(step) / "replay.safetensors").exists()
