@@ -1,0 +1,95 @@
+"""Results as a page of the documentation, by way of `softq report`.
+
+    python benchmarks/report_pages.py NAME TITLE RUN…
+
+Reads the runs as `softq report` does and writes `docs/results/NAME.md`: of each task a
+table (interquartile mean and 95 % interval over seeds), its learning curve, and a card
+for every run: command, data, versions, machine. The curves go beside it, as PNG.
+"""
+
+import argparse
+import dataclasses
+import html
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from softq.pages import build, numbers
+from softq.pages.arms import Task
+from softq.pages.card import command
+from softq.pages.runs import Run
+from softq.plan import Plan
+
+PAGES = Path(__file__).resolve().parent.parent / "docs" / "results"
+INTRODUCTION = """# {title}
+
+Written by `benchmarks/report_pages.py`, which asks `softq report`; do not edit.
+
+Greedy returns, interquartile mean and 95 % bootstrap interval over seeds. "Last" is the
+headline; "best" is chosen after the fact, and flatters. What made each number is told
+below it.
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("name")
+    parser.add_argument("title")
+    parser.add_argument("runs", nargs="+", type=Path)
+    args = parser.parse_args()
+    parts = [INTRODUCTION.format(title=args.title)]
+    with tempfile.TemporaryDirectory() as folder:
+        report = build.build(args.runs, Path(folder))
+        for k, task in enumerate(report.tasks, 1):
+            picture = f"{args.name}-{k}.png"
+            shutil.copy(Path(folder) / f"{k}-curve.png", PAGES / picture)
+            parts.append(told(task, picture))
+    for line in report.left_out + report.said:
+        print("note:", line)
+    page = PAGES / f"{args.name}.md"
+    page.write_text("\n".join(parts))
+    print(page)
+
+
+def told(task: Task, picture: str) -> str:
+    """A task's section."""
+    rows = ["| | seeds | last | at step | best |", "|---|---|---|---|---|"]
+    for arm in task.arms:
+        rows.append(
+            f"| {arm.name} | {len(arm.lanes)} | {numbers.last(arm)} | "
+            f"{arm.steps[-1]:,} | {numbers.best(arm)} |"
+        )
+    runs = [run for arm in task.arms for run in arm.runs]
+    lines = [f"## {task.title}", "", *rows, "", f"![learning curves]({picture})", ""]
+    return "\n".join([*lines, *map(card, runs)])
+
+
+def card(run: Run) -> str:
+    """What made a run, folded away."""
+    about: dict[str, Any] = {}
+    for part, names in (("data", ("sha256", "transitions")), ("versions", None),
+                        ("machine", ("processor", "cores"))):  # fmt: skip
+        found = run.config.get(part) or {}
+        about |= {k: v for k, v in found.items() if names is None or k in names}
+    about["commit"] = run.config.get("commit")
+    facts = ", ".join(f"{name} {value}" for name, value in about.items() if value)
+    how, *rest = map(html.escape, (command(elsewhere(run.plan)), facts, *run.told))
+    return (
+        f"<details><summary>{html.escape(run.name)}</summary>\n<pre>{how}</pre>\n"
+        f"<p>{'<br>'.join(rest)}</p>\n</details>\n"
+    )
+
+
+def elsewhere(made: Plan) -> Plan:
+    """The plan with its data by name: where they lie is another machine's business."""
+    if made.data is None:
+        return made
+    name = Path(made.data.path).name
+    return dataclasses.replace(made, data=dataclasses.replace(made.data, path=name))
+
+
+if __name__ == "__main__":
+    main()
