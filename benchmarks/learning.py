@@ -21,7 +21,6 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 RUNS = HERE.parent / "runs" / "learning"
-COLORS = ("#2a6f97", "#e07a3f", "#5b8c5a", "#7a5195")
 
 
 def main() -> None:
@@ -161,8 +160,10 @@ def picture(
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
+    from softq.plots import COLOURS
+
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
-    for (seed, records), color in zip(sorted(curves.items()), COLORS, strict=False):
+    for (seed, records), color in zip(sorted(curves.items()), COLOURS, strict=False):
         x = [r["step"] / 1e3 for r in records]
         mean = [r["greedy"]["return"] for r in records]
         low = [r["greedy"]["return"] - r["greedy"]["return_std"] for r in records]

@@ -121,12 +121,14 @@ def picture(result: dict[str, Any], path: Path) -> None:
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
+    from softq.plots import COLOURS
+
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
     grown = result["slopes"]
     states, taken = (np.array(grown[k]) for k in ("states", "sweep_s"))
     fit = np.exp(np.mean(np.log(taken)) - grown["slope"] * np.mean(np.log(states)))
-    axes[0].loglog(states, 1e3 * taken, "o", color="#2a6f97")
-    axes[0].loglog(states, 1e3 * fit * states ** grown["slope"], color="#2a6f97",
+    axes[0].loglog(states, 1e3 * taken, "o", color=COLOURS[0])
+    axes[0].loglog(states, 1e3 * fit * states ** grown["slope"], color=COLOURS[0],
                    label=f"slope {grown['slope']:.2f}")  # fmt: skip
     axes[0].set(xlabel="states", ylabel="ms", title="one soft sweep")
     axes[0].legend(frameon=False)
@@ -139,7 +141,7 @@ def picture(result: dict[str, Any], path: Path) -> None:
     )
     names = [name for name, _, _ in goal]
     seconds = [statistics.median(r[side][key] for r in rounds) for _, side, key in goal]
-    bars = axes[1].barh(names, seconds, color=["#e07a3f", "#e07a3f", "0.7", "0.7"])
+    bars = axes[1].barh(names, seconds, color=[COLOURS[1], COLOURS[1], "0.7", "0.7"])
     axes[1].bar_label(bars, [f"{x:,.1f} s" for x in seconds], padding=4)
     axes[1].invert_yaxis()
     axes[1].set(xlabel="seconds", xlim=(0, 1.2 * max(seconds)))

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from softq.plots import COLOURS
 from softq.tabular import MDP, Solution
 from softq.types import SoftqError
 
-INK, PAPER, WALL, ACCENT, SECOND = "#2b2b2b", "white", "#3e4654", "#c4452f", "#2a6f97"
+INK, PAPER, WALL = "#2b2b2b", "white", "#3e4654"
+SECOND, ACCENT = COLOURS[:2]
 ARROWS = ((0, -1), (1, 0), (0, 1), (-1, 0))  # (x, y) of up, right, down, left
 
 

@@ -19,6 +19,7 @@ from softq.algos import ALGOS
 from softq.envs.multigoal import BORDER, GOALS, REACH, MultiGoal
 from softq.figures import draw
 from softq.figures.episodes import play
+from softq.plots import COLOURS
 from softq.train import ondevice
 from softq.train.seeds import Seeds
 from softq.train.step import Options
@@ -35,7 +36,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }
 NAMES = {"sql": "soft Q-learning", "sac": "SAC", "ddpg": "DDPG",
          "langevin": "Langevin on its Q"}  # fmt: skip
-COLORS = {"sql": draw.SECOND, "sac": draw.ACCENT, "ddpg": "#e0a030"}
+COLORS = {"sql": draw.SECOND, "sac": draw.ACCENT, "ddpg": COLOURS[4]}
 
 
 class Trained(NamedTuple):

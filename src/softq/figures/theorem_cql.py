@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from softq.figures import draw
+from softq.plots import COLOURS
 from softq.tabular import MDP, Empirical, from_data, garnet
 from softq.tabular import conservative as cons
 from softq.tabular.mdp import continuation
@@ -96,7 +97,7 @@ def make(out: Path, datasets: int = DATASETS) -> dict[str, Any]:
     )
     for panel, name in zip(axes, worlds[0]["coverage"], strict=True):
         for seed, color in zip(
-            worlds, (draw.SECOND, draw.ACCENT, "#5b8c5a"), strict=True
+            worlds, (draw.SECOND, draw.ACCENT, COLOURS[2]), strict=True
         ):
             held = 100 * np.array(worlds[seed]["coverage"][name])
             panel.plot(range(len(SCALES)), held, "o-", color=color, label=f"MDP {seed}")
