@@ -19,6 +19,8 @@ from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
+from softq.statistics import interval, iqm
+
 ROOT = Path(__file__).parents[2]
 SOURCE, RESULTS = ROOT / "src", ROOT / "benchmarks" / "results"
 log = logging.getLogger(__name__)
@@ -80,6 +82,8 @@ class Learned(SphinxDirective):
                         f"| {name} | {kind} | {row['iqm']:,.0f} | "
                         f"{low:,.0f} to {high:,.0f}{said} |"
                     )
+        if "cql" in self.arguments:
+            rows += [self.peer(*one) for one in peers(found["peers"]).items()]
         up = os.path.relpath(RESULTS, Path(self.env.doc2path(self.env.docname)).parent)
         rows += [
             "",
@@ -90,6 +94,21 @@ class Learned(SphinxDirective):
         box = nodes.container()
         self.state.nested_parse(StringList(rows), self.content_offset, box)
         return box.children
+
+    def peer(self, what: tuple[str, str], returns: list[float]) -> str:
+        """The row of another library's CQL."""
+        low, high = interval(returns)
+        return (f"| {what[1]} | {what[0]}'s CQL | {iqm(returns):,.0f} | "
+                f"{low:,.0f} to {high:,.0f} |")  # fmt: skip
+
+
+def peers(found: list[dict[str, Any]]) -> dict[tuple[str, str], list[float]]:
+    """Of a library and a data set, every seed's last return."""
+    told: dict[tuple[str, str], list[float]] = {}
+    for one in found:
+        last = [run["evaluations"][-1]["return"] for run in one["runs"]]
+        told.setdefault((one["library"], Path(one["data"]).stem), []).extend(last)
+    return told
 
 
 # Links to src/softq/….py lead to the highlighted source, and to a name in it.
