@@ -33,3 +33,15 @@ def rows(obs: Any, next_obs: Any, ends: Any) -> list[tuple[float, float, bool]]:
     """Stored transitions: observation, the next one, whether the world ended."""
     columns = (np.ravel(column).tolist() for column in (obs, next_obs, ends))
     return [(a, b, bool(c)) for a, b, c in zip(*columns, strict=True)]
+
+
+def store(model: Any, row: dict[str, Any], count: int) -> None:
+    """The row in the buffer of Stable-Baselines3's kind, `count` times."""
+    ended = row["terminated"] or row["truncated"]
+    info = {"TimeLimit.truncated": row["truncated"] and not row["terminated"]}
+    for _ in range(count):
+        model.replay_buffer.add(
+            np.float32([[row["obs"]]]), np.float32([[row["next_obs"]]]),
+            np.float32([[row["action"]]]), np.float32([row["reward"]]),
+            np.array([ended]), [info],
+        )  # fmt: skip

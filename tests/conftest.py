@@ -4,6 +4,7 @@ import atexit
 import gc
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from importlib import metadata
@@ -45,6 +46,28 @@ def forget() -> Iterator[None]:
     65,530: beyond them the compiler dies.
     """
     yield
+    jax.clear_caches()
+    gc.collect()
+
+
+@pytest.fixture
+def clean() -> Iterator[None]:
+    """What a page or an example adds to softq's tables goes with it, and so do its
+    pictures and compiled programs.
+    """
+    from matplotlib import pyplot
+
+    from softq.algos import ALGOS
+    from softq.envs import JAX_ENVS
+
+    tables = ALGOS, JAX_ENVS, gymnasium.registry
+    before = [dict(table) for table in tables]
+    yield
+    for table, old in zip(tables, before, strict=True):
+        table.clear()
+        table.update(old)
+    sys.modules.pop("page", None)
+    pyplot.close("all")
     jax.clear_caches()
     gc.collect()
 

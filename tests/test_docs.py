@@ -1,22 +1,13 @@
 """What the documentation says to type is typed; what it links to is there."""
 
 import ast
-import gc
 import os
 import re
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import gymnasium
-import jax
 import pytest
-from matplotlib import pyplot
 from pages import INERT, PYTHON, ROOT, SHELL, Session, blocks, commands, pages
-
-from softq.algos import ALGOS
-from softq.envs import JAX_ENVS
 
 SLOW = 90.0  # seconds: a block is meant to take 20 and all of them 240, on two cores
 LINK = re.compile(r"(?<!!)\[([^][]*)\]\(([^()\s]+)\)|!\[[^][]*\]\(([^()\s]+)\)")
@@ -27,21 +18,6 @@ spent: dict[str, float] = {}
 
 def name(page: Path) -> str:
     return str(page.relative_to(ROOT))
-
-
-@pytest.fixture
-def clean() -> Iterator[None]:
-    """What a page adds to softq's tables goes with it, and its compiled programs."""
-    tables = ALGOS, JAX_ENVS, gymnasium.registry
-    before = [dict(table) for table in tables]
-    yield
-    for table, old in zip(tables, before, strict=True):
-        table.clear()
-        table.update(old)
-    sys.modules.pop("page", None)
-    pyplot.close("all")  # what a page has drawn
-    jax.clear_caches()
-    gc.collect()
 
 
 def seconds() -> tuple[float, float]:

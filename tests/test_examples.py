@@ -1,33 +1,14 @@
 """Every example is a complete program of at most 40 lines, and runs."""
 
-import gc
 import runpy
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import gymnasium
-import jax
 import pytest
-
-from softq.algos import ALGOS
-from softq.envs import JAX_ENVS
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 SMALL = "300"  # steps, the argument that all of them take
-
-
-@pytest.fixture
-def clean() -> Iterator[None]:
-    tables = ALGOS, JAX_ENVS, gymnasium.registry
-    before = [dict(table) for table in tables]
-    yield
-    for table, old in zip(tables, before, strict=True):
-        table.clear()
-        table.update(old)
-    jax.clear_caches()
-    gc.collect()
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)

@@ -1,6 +1,7 @@
 """A grid of changed worlds: every combination played, worst and mean, pictures."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,19 @@ def test_mistakes_are_told_and_nothing_is_written(
     assert cli.main(["evaluate", str(run), "--perturb", text]) == 2
     assert told in capsys.readouterr().err
     assert sorted(run.rglob("*")) == before
+
+
+def test_what_is_missing_is_told_before_anything_is_played(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("softq.api.judge", None)  # who plays
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert cli.main(["evaluate", str(run), "--perturb", "mass=2"]) == 2
+    assert 'pip install "softq[plot]"' in capsys.readouterr().err
+    monkeypatch.undo()
+    monkeypatch.setattr("softq.api.judge", None)
+    assert cli.main(["evaluate", str(run), "--perturb", "friction=2"]) == 2
+    assert "has no friction" in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.distributions import SquashedDiagGaussianDistribution
 from stable_baselines3.common.logger import Logger
 
-from conformance.blink import Blink, rows
+from conformance.blink import Blink, rows, store
 
 Answer = dict[str, Any]
 DIFFERS = {
@@ -60,18 +60,6 @@ def agent(q: dict[str, Any], count: int) -> SAC:
     for layer, row in zip(made + followed, q["critics"] + q["targets"], strict=True):
         fill(layer, row)
     return model
-
-
-def store(model: SAC, row: dict[str, Any], count: int) -> None:
-    """The row, as the collector stores it, `count` times."""
-    ended = row["terminated"] or row["truncated"]
-    info = {"TimeLimit.truncated": row["truncated"] and not row["terminated"]}
-    for _ in range(count):
-        model.replay_buffer.add(
-            np.float32([[row["obs"]]]), np.float32([[row["next_obs"]]]),
-            np.float32([[row["action"]]]), np.float32([row["reward"]]),
-            np.array([ended]), [info],
-        )  # fmt: skip
 
 
 def slope(optimizer: torch.optim.Optimizer, weight: torch.Tensor) -> np.ndarray:

@@ -11,7 +11,7 @@ from sbx import SAC
 from sbx.common.distributions import TanhTransformedDistribution
 from stable_baselines3.common.logger import Logger
 
-from conformance.blink import Blink, rows
+from conformance.blink import Blink, rows, store
 
 Answer = dict[str, Any]
 BETA1 = 0.9  # optax's Adam's
@@ -71,18 +71,6 @@ def same(made: Any, found: Any) -> None:
     shapes = [jax.tree.map(jnp.shape, tree) for tree in (made, found)]
     if shapes[0] != shapes[1]:
         raise ValueError(f"its parameters are {shapes[1]}")
-
-
-def store(model: SAC, row: dict[str, Any], count: int) -> None:
-    """The row, as the collector stores it, `count` times."""
-    ended = row["terminated"] or row["truncated"]
-    info = {"TimeLimit.truncated": row["truncated"] and not row["terminated"]}
-    for _ in range(count):
-        model.replay_buffer.add(
-            np.float32([[row["obs"]]]), np.float32([[row["next_obs"]]]),
-            np.float32([[row["action"]]]), np.float32([row["reward"]]),
-            np.array([ended]), [info],
-        )  # fmt: skip
 
 
 def slope(state: Any) -> Any:

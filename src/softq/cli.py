@@ -150,35 +150,14 @@ def _evaluate(args: list[str]) -> int:
     changes = None if given.perturb is None else perturb.parse(given.perturb)
     policy, env = _load(given)
     env = _where(env, given.run)
-    result = api.evaluate(policy, env, given.episodes, given.seed)
     if changes is None:
+        result = api.evaluate(policy, env, given.episodes, given.seed)
         report.show(result, env, given.json)
         return 0
-    _perturbed(given, changes, policy, env, result)
-    return 0
-
-
-def _perturbed(given: Any, changes: Any, policy: Any, env: str, usual: Any) -> None:
-    """A grid of changed worlds: its records, or a table and what was written."""
-    import json
-
     from softq import robustness
 
-    def told(done: int, number: int) -> None:
-        _over(f"world {done} of {number} ")
-
-    cells = robustness.grid(policy, env, changes, given.episodes, given.seed, told)
-    _over("")
-    if given.json:
-        for cell in cells:
-            print(json.dumps({"env": env, **cell}))
-        return
-    robustness.show(cells, usual, env)
-    name = "-".join(changes).replace(":", "-")
-    about = {"env": env, "perturb": given.perturb, "episodes": given.episodes,
-             "seed": given.seed, "checkpoint": given.checkpoint}  # fmt: skip
-    for path in robustness.write(cells, about, given.run / "robustness" / name):
-        print(path)
+    robustness.evaluate(given, changes, policy, env, _over)
+    return 0
 
 
 def _play(args: list[str]) -> int:

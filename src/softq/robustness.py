@@ -26,6 +26,30 @@ Changes = Mapping[str, tuple[float, ...]]
 POLICIES = ("greedy", "sampled")
 
 
+def evaluate(
+    given: Any, changes: Changes, policy: Policy, env: str, say: Callable[[str], None]
+) -> None:
+    """`softq evaluate --perturb`: records as JSON, or a table and what was written."""
+    if not given.json:
+        draw.plots()  # says what is missing before hours are played
+
+    def told(played: int, number: int) -> None:
+        say(f"world {played} of {number} ")
+
+    cells = grid(policy, env, changes, given.episodes, given.seed, told)
+    say("")
+    if given.json:
+        for cell in cells:
+            print(json.dumps({"env": env, **cell}))
+        return
+    show(cells, api.evaluate(policy, env, given.episodes, given.seed), env)
+    name = "-".join(changes).replace(":", "-")
+    about = {"env": env, "perturb": given.perturb, "episodes": given.episodes,
+             "seed": given.seed, "checkpoint": given.checkpoint}  # fmt: skip
+    for path in write(cells, about, given.run / "robustness" / name):
+        print(path)
+
+
 def grid(
     policy: Policy, env: EnvLike, changes: Changes, episodes: int = 10, seed: int = 0,
     told: Callable[[int, int], None] | None = None,
@@ -80,7 +104,7 @@ def show(cells: Cells, usual: Any, env: str) -> None:
 
 
 def write(cells: Cells, about: dict[str, Any], out: Path) -> list[Path]:
-    """The records as JSON, and as a picture where matplotlib is; what was written.
+    """The records as JSON, and as a picture; what was written.
 
     Raises SoftqError where the folder cannot be written.
     """

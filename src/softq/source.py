@@ -17,7 +17,7 @@ from softq.train import offline as offline_loop
 from softq.train import ondevice, online
 from softq.train import step as steps
 from softq.train.step import Given
-from softq.types import Batch, Progress, SoftqError
+from softq.types import Progress, SoftqError
 
 
 class OnDevice:
@@ -154,10 +154,10 @@ class OnData:
     def __init__(self, made: Plan, env: EnvLike | None, data: offline.Dataset):
         self.plan, self.dataset, self.spec = made, data, data.spec
         self.about: dict[str, Any] = {"data": data.about._asdict()}
-        togo = float(offline.monte_carlo(data, _discount(made)).mean())
+        togo = offline.monte_carlo(data, _discount(made))
         # Several discounts have several returns; without one a cut has none.
-        if "discount" not in made.settings[0] and np.isfinite(togo):
-            self.about["mc_return"] = togo
+        if "discount" not in made.settings[0] and np.isfinite(mean := togo.mean()):
+            self.about["mc_return"] = float(mean)
         self.online: OnHost | None = None
         if env is not None:
             self.online = OnHost(dataclasses.replace(made, loop=made.online), env)
@@ -167,7 +167,10 @@ class OnData:
                     f"{data.spec} from the data"
                 )
             self.about |= self.online.about
-        self.batch = jax.device_put(_columns(made, data))
+        rows = data.batch
+        if "mc_return" in made.module.NEEDS:
+            rows = rows._replace(mc_return=togo)  # type: ignore[arg-type]
+        self.batch = jax.device_put(rows)
         self.trouble = ""
         top = float(np.abs(data.batch.reward).max())
         farthest = max(s.get("discount", _discount(made)) for s in made.settings)
@@ -249,14 +252,6 @@ class OnData:
 
 
 LOST = 100.0  # times the largest value that the rewards allow
-
-
-def _columns(made: Plan, data: offline.Dataset) -> Batch:
-    """The batch with what the algorithm needs beside it."""
-    if "mc_return" not in made.module.NEEDS:
-        return data.batch
-    togo = offline.monte_carlo(data, _discount(made))
-    return data.batch._replace(mc_return=togo)  # type: ignore[arg-type]
 
 
 def _discount(made: Plan) -> float:

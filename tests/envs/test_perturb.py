@@ -26,6 +26,16 @@ def test_worlds_are_every_combination() -> None:
     ]  # fmt: skip
 
 
+def test_a_world_without_changes_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not even what MuJoCo derives is computed again: a run's own world, to the bit."""
+    monkeypatch.setattr(mujoco, "mj_setConst", None)
+    perturb.perturbed("Hopper-v5", {}).close()
+    with pytest.raises(TypeError):
+        perturb.perturbed("Hopper-v5", {"mass": 2.0})
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

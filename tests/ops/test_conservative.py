@@ -645,6 +645,14 @@ def test_friction_charges_at_once_what_is_over_the_target_and_never_pays() -> No
     np.testing.assert_array_equal(slope(over), 0.0)  # a price, not a loss
 
 
+def test_a_penalty_is_the_price_of_what_is_over_the_target() -> None:
+    paid, price = jnp.asarray([5.0, 1.0]), jnp.float32(1.5)
+    alone = conservative.penalty(price, paid, None, 0.7)
+    np.testing.assert_allclose(alone, 1.5 * paid)
+    held = conservative.penalty(price, paid, 2.0, 0.5)
+    np.testing.assert_allclose(held, [3.0 * 3.0, 1.0 * -1.0])
+
+
 def test_friction_ends_the_swinging_of_a_gap_that_follows_late() -> None:
     """A gap that moves by what is paid beyond 1: a pendulum without friction."""
 

@@ -217,11 +217,8 @@ def critic_loss(
     q_data, q_any, gap = judge(critic, seen, key, cfg)
     error = jnp.mean((q_data - seen.y[None]) ** 2, axis=-1)
     gaps = jnp.mean(gap, axis=-1)
-    over = cfg.gap_weight * gaps
-    if cfg.gap_target is not None:
-        over = over - cfg.gap_target
-        factor = conservative.damped(factor, over, cfg.gap_damping)
-    loss = jnp.sum(error + factor * over)
+    paid, held = cfg.gap_weight * gaps, (cfg.gap_target, cfg.gap_damping)
+    loss = jnp.sum(error + conservative.penalty(factor, paid, *held))
     log_mu = seen.proposed.log_mu[None]
     scores = conservative.scores(cfg.gap, q_any, log_mu, cfg.temp)
     share = jax.nn.softmax(scores, axis=-1)

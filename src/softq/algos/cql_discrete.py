@@ -103,11 +103,8 @@ def critic_loss(
     q = jnp.take_along_axis(every, batch.action[:, None], axis=-1)[:, 0]
     error = jnp.mean((q - y) ** 2)
     gap = jnp.mean(soft.value(every, 1.0) - q)
-    over = cfg.gap_weight * gap
-    if cfg.gap_target is not None:
-        over = over - cfg.gap_target
-        factor = conservative.damped(factor, over, cfg.gap_damping)
-    loss = error + factor * over
+    paid, held = cfg.gap_weight * gap, (cfg.gap_target, cfg.gap_damping)
+    loss = error + conservative.penalty(factor, paid, *held)
     return loss, {"critic_loss": error, "q": jnp.mean(q), "gap": gap}
 
 

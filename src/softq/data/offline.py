@@ -272,11 +272,11 @@ def monte_carlo(data: Dataset, discount: float) -> Float[np.ndarray, " n"]:
     over[-1] = True
     known, weight = np.empty(len(reward)), np.empty(len(reward))  # A and γᵏ
     value = share = 0.0
-    rows = list(zip(reward.tolist(), over.tolist(), terminated.tolist(), strict=True))
-    for i, (r, last, terminal) in reversed(list(enumerate(rows))):
-        if last:
-            value, share = 0.0, 0.0 if terminal else 1.0
-        known[i] = value = r + discount * value
+    rewards, lasts = reward.tolist(), over.tolist()  # of Python's, ten times as fast
+    for i in range(len(rewards) - 1, -1, -1):
+        if lasts[i]:
+            value, share = 0.0, float(not terminated[i])
+        known[i] = value = rewards[i] + discount * value
         weight[i] = share = discount * share
     first = np.append(0, np.flatnonzero(over)[:-1] + 1)
     length = np.diff(np.append(first, len(reward)))

@@ -110,6 +110,8 @@ def worlds(changes: Mapping[str, tuple[float, ...]]) -> list[dict[str, float]]:
 def perturbed(env: EnvLike, world: World) -> gymnasium.Env:
     """A new environment, changed. Raises SoftqError for what it does not have."""
     made = make(env)
+    if not world:
+        return made  # untouched: MuJoCo's constants are not computed again
     has = names(made)
     for given in world:
         if given not in has:

@@ -164,6 +164,19 @@ def damped(
     return jnp.maximum(factor + damping * jax.lax.stop_gradient(over), 0.0)
 
 
+def penalty(
+    factor: Scalar,
+    paid: Float[Array, "*c"],
+    gap_target: Scalar | float | None,
+    damping: Scalar | float,
+) -> Float[Array, "*c"]:
+    """α' (paid − gap_target), without a target α' paid; paid is gap_weight · gap."""
+    if gap_target is None:
+        return factor * paid
+    over = paid - gap_target
+    return damped(factor, over, damping) * over
+
+
 def calibrated(
     q_policy: Float[Array, "*n k"], floor: Float[Array, "*m"]
 ) -> Float[Array, "*n k"]:
