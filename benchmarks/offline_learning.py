@@ -8,11 +8,12 @@
 `train` trains every row of every data set that is not there yet, three seeds in one
 program: batch 128, two layers of 128, four actions of each source, 50,000 updates,
 evaluated every 10,000 (10 greedy and 10 sampled episodes). A row that was stopped goes
-on. `gather` writes `results/offline-learning.json`: the last evaluation's greedy
-returns, seed by seed, with interquartile means and 95 % bootstrap intervals, what the
-critic promised for the policy's actions, and d3rlpy's CQL where `--peer` names its
-file. `lagrange` trains CQL's learned weight, with friction, for 40,000 updates on two
-data sets and writes how far the mean gap over the last 10,000 is from its target.
+on. `gather` adds every finished one to `results/offline-learning.json`: the last
+evaluation's greedy returns, seed by seed, with interquartile means and 95 % bootstrap
+intervals, what the critic promised for the policy's actions, and d3rlpy's CQL where
+`--peer` names its file. `lagrange` trains CQL's learned weight, with friction, for
+40,000 updates on two data sets and writes how far the mean gap over the last 10,000 is
+from its target.
 """
 
 import argparse
@@ -122,7 +123,8 @@ def lagrange(data: Path, updates: int = 40_000, last: int = 10_000) -> None:
 def gather(peers: list[Path]) -> None:
     from softq import machine
 
-    found = {}
+    known = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    found = known.get("sets", {})  # a row whose run is gone stands as it was
     for run in sorted(path.parent for path in RUNS.glob("*/ended.json")):
         name, row = split(run.name)
         found.setdefault(name, {})[row] = told(run)
@@ -130,7 +132,7 @@ def gather(peers: list[Path]) -> None:
         "command": "python benchmarks/offline_learning.py train --data DIR",
         "updates": UPDATES, "seeds": SEEDS, "versions": machine.versions(),
         "machine": machine.about(), "sets": found,
-        "peers": [json.loads(path.read_text()) for path in peers],
+        "peers": [json.loads(p.read_text()) for p in peers] or known.get("peers", []),
     }  # fmt: skip
     RESULT.write_text(json.dumps(content, indent=1) + "\n")
     for name, rows in found.items():

@@ -4,24 +4,29 @@
 
 Reads the runs as `softq report` does and writes `docs/results/NAME.md`: of each task a
 table (interquartile mean and 95 % interval over seeds), its learning curve, and a card
-for every run: command, data, versions, machine. The curves go beside it, as PNG.
+for every run: command, data, versions, machine. The curves go beside it, as PNG, and
+what was read into `benchmarks/results/runs`, so that the page can be made again, with
+more runs, once these are gone: `softq report` reads what is kept there like any run.
 """
 
 import argparse
 import dataclasses
 import html
+import json
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from softq import records
 from softq.pages import build, numbers
 from softq.pages.arms import Task
 from softq.pages.card import command
 from softq.pages.runs import Run
 from softq.plan import Plan
 
-PAGES = Path(__file__).resolve().parent.parent / "docs" / "results"
+ROOT = Path(__file__).resolve().parent.parent
+PAGES, KEPT = ROOT / "docs" / "results", ROOT / "benchmarks" / "results" / "runs"
 INTRODUCTION = """# {title}
 
 Written by `benchmarks/report_pages.py`, which asks `softq report`; do not edit.
@@ -40,6 +45,8 @@ def main() -> None:
     parser.add_argument("title")
     parser.add_argument("runs", nargs="+", type=Path)
     args = parser.parse_args()
+    for run in args.runs:
+        keep(run)
     parts = [INTRODUCTION.format(title=args.title)]
     with tempfile.TemporaryDirectory() as folder:
         report = build.build(args.runs, Path(folder))
@@ -52,6 +59,23 @@ def main() -> None:
     page = PAGES / f"{args.name}.md"
     page.write_text("\n".join(parts))
     print(page)
+
+
+def keep(run: Path) -> None:
+    """Its configuration, its evaluations, and the metrics of the same steps."""
+    if run.resolve().parent == KEPT:
+        return
+    kept = KEPT / run.name
+    kept.mkdir(parents=True, exist_ok=True)
+    config = json.loads((run / "config.json").read_text())
+    if config["plan"]["data"]:
+        config["plan"]["data"]["path"] = Path(config["plan"]["data"]["path"]).name
+    (kept / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+    shutil.copy(run / "evals.jsonl", kept)
+    steps = {line["step"] for line in records.evaluations(run)}
+    lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    chosen = [line for line in lines if json.loads(line)["step"] in steps]
+    (kept / "metrics.jsonl").write_text("".join(chosen))
 
 
 def told(task: Task, picture: str) -> str:
