@@ -8,9 +8,10 @@
 `train` is `softq train sac --env ID --steps 300000 --seed S`, resumed where it was
 stopped, which also keeps the actor's weights at every evaluation. `gather` takes every
 run in `runs/learning/<id>-*` (`<algorithm>-<id>-*` where it is not SAC), also of
-`softq train` itself and of several seeds. It writes `results/<id>.json` and its
-picture, and to `policies/` the actor of SAC's best seed at about a third of its last
-return and at the end: those of the offline data.
+`softq train` itself and of several seeds, and those that `report_pages.py` has kept in
+`results/runs`. It writes `results/<id>.json` and its picture, and to `policies/`, where
+there are none yet, the actor of SAC's best seed at about a third of its last return and
+at the end: those of the offline data, which therefore stay.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-RUNS = HERE.parent / "runs" / "learning"
+RUNS, KEPT = HERE.parent / "runs" / "learning", HERE / "results" / "runs"
 
 
 def main() -> None:
@@ -80,9 +81,10 @@ def gather(env: str, algorithm: str, reference: float | None) -> None:
     """Every run of an environment as one result, one picture, two policies."""
     name = env.lower().replace("/", "-")
     name = name if algorithm == "sac" else f"{algorithm.replace('_', '-')}-{name}"
-    runs = sorted(RUNS.glob(f"{name}-*"))
-    if not runs:
+    found = {p.name: p for at in (KEPT, RUNS) for p in at.glob(f"{name}-[0-9]*")}
+    if not found:
         raise SystemExit(f"no runs of {env} in {RUNS}/{name}-*")
+    runs = [found[key] for key in sorted(found)]
     curves: dict[int, list[Any]] = {}
     for run in runs:
         for line in (run / "evals.jsonl").read_text().splitlines():
@@ -92,19 +94,20 @@ def gather(env: str, algorithm: str, reference: float | None) -> None:
     first = configs[0]
     lasts = {seed: records[-1]["greedy"]["return"] for seed, records in curves.items()}
     best = max(lasts, key=lambda seed: lasts[seed])
+    path = HERE / "results" / f"{name}.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
     result = {
         "benchmark": "learning",
         "command": command(first["plan"]),
         "reached": {seed: records[-1]["step"] for seed, records in curves.items()},
         "last_greedy": lasts,
         "plan": first["plan"],
-        "commits": sorted({config["commit"] for config in configs}),
+        "commits": sorted({str(config["commit"]) for config in configs}),
         "versions": first["versions"],
         "machine": first["machine"],
-        "policies": policies(env, best, curves[best]) if algorithm == "sac" else {},
+        "policies": known.get("policies") or policies(algorithm, env, best, curves),
         "evaluations": curves,
     }
-    path = HERE / "results" / f"{name}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
     picture(path.with_suffix(".png"), first["plan"], curves, reference)
     print(f"{path}: {lasts}")
@@ -130,13 +133,13 @@ def command(given: dict[str, Any]) -> str:
     return " ".join([*words, "--seed S"])
 
 
-def policies(env: str, seed: int, records: list[dict[str, Any]]) -> dict[str, Any]:
+def policies(algorithm: str, env: str, seed: int, curves: Any) -> dict[str, Any]:
     """Copies the actors of a third of the last return and of the end, with a card."""
     from safetensors.numpy import load_file, save_file
 
-    if not (folder(env, seed) / "actors").is_dir():
+    if algorithm != "sac" or not (folder(env, seed) / "actors").is_dir():
         return {}
-    returns = {r["step"]: r["greedy"]["return"] for r in records}
+    returns = {r["step"]: r["greedy"]["return"] for r in curves[seed]}
     end = max(returns)
     third = min(returns, key=lambda step: abs(returns[step] - returns[end] / 3))
     cards = {}

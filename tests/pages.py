@@ -106,7 +106,7 @@ class Session:
     def shell(self, command: str) -> int:
         """The exit code; softq's own commands run in this process."""
         words = shlex.split(command, comments=True)
-        if words[0] == "softq" and not set("|><&") & set(" ".join(words)):
+        if words[0] == "softq" and not set("|><&*") & set(" ".join(words)):
             try:
                 return cli.main(words[1:])
             except SystemExit as end:
