@@ -269,7 +269,6 @@ def monte_carlo(data: Dataset, discount: float) -> Float[np.ndarray, " n"]:
     reward = np.asarray(data.batch.reward)
     terminated = np.asarray(data.batch.terminated)
     over = terminated | data.ends
-    over[-1] = True
     known, weight = np.empty(len(reward)), np.empty(len(reward))  # A and γᵏ
     value = share = 0.0
     rewards, lasts = reward.tolist(), over.tolist()  # of Python's, ten times as fast
