@@ -102,7 +102,7 @@ def gather(env: str, algorithm: str, reference: float | None) -> None:
         "reached": {seed: records[-1]["step"] for seed, records in curves.items()},
         "last_greedy": lasts,
         "plan": first["plan"],
-        "commits": sorted({str(config["commit"]) for config in configs}),
+        "commits": sorted({config["commit"] for config in configs}, key=str),
         "versions": first["versions"],
         "machine": first["machine"],
         "policies": known.get("policies") or policies(algorithm, env, best, curves),
