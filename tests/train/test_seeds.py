@@ -62,3 +62,16 @@ def test_eight_seeds_on_the_device_are_eight_runs_compiled_once(
             )  # fmt: skip
     weights = many.agent.actor.mlp.layers[0].weight
     assert len({float(x) for x in weights[:, 0, 0]}) == 8  # and no two are the same
+
+
+def test_lanes_are_seeds_of_each_setting_and_are_joined_split_and_picked() -> None:
+    one, many = Seeds(7), Seeds(3, 2, settings=2)
+    assert (one.all, one.lanes, one.axes) == ([7], 1, ())
+    assert (many.all, many.lanes, many.axes) == ([3, 4, 3, 4], 4, (4,))
+    rows = [np.full(2, float(k)) for k in range(4)]
+    joined = many.join(rows)
+    assert joined.shape == (4, 2)
+    np.testing.assert_array_equal(many.pick({"x": joined}, 3)["x"], rows[3])
+    np.testing.assert_array_equal(many.split(joined), joined)
+    assert one.join(rows[:1]).shape == one.pick(rows[0], 0).shape == (2,)
+    assert one.split(rows[0]).shape == (1, 2)
