@@ -7,7 +7,8 @@ logical operators, signs and `not`, numbers, truth values, min and max and their
 and `--number` of them are drawn with a fixed seed. Each is put into a copy of the
 package and the tests run until one fails: those of the module, then of its layer, then
 of the algorithms. One that no test notices is alive, or equivalent: `EQUIVALENT` says
-of which no test can tell, and why. Writes `benchmarks/results/mutants.json`.
+of which no test can tell, and why. Writes `benchmarks/results/mutants.json`, and goes on
+from it: a mutant that was caught, of a line that is still the same, stays caught.
 """
 
 import argparse
@@ -66,6 +67,10 @@ class Mutant(NamedTuple):
     @property
     def key(self) -> tuple[str, str, str]:
         return self.file, self.code, self.change
+
+    @property
+    def place(self) -> tuple[object, ...]:
+        return self.file, self.line, self.code, self.change
 
 
 class Source:
@@ -227,8 +232,13 @@ def main() -> None:
     parser.add_argument("--only", help="a file, such as ops/svgd.py; writes nothing")
     args = parser.parse_args()
     chosen, found = drawn(args.number, args.only), []
+    before = {} if args.only else caught()
+
+    def asked(mutant: Mutant) -> dict[str, object]:
+        return before.get(mutant.place) or judged(mutant)
+
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        for one in pool.map(judged, chosen):
+        for one in pool.map(asked, chosen):
             found.append(one)
             said = one["caught_by"] or one["equivalent"] or "ALIVE"
             print(f"{len(found)}/{len(chosen)} {one['file']}:{one['line']}  "
@@ -237,14 +247,24 @@ def main() -> None:
                 write(found, len(chosen))
 
 
+def caught() -> dict[tuple[object, ...], dict[str, object]]:
+    """What an earlier run has judged and caught, by its place."""
+    known = json.loads(RESULT.read_text())["mutants"] if RESULT.exists() else []
+    return {
+        tuple(one[name] for name in ("file", "line", "code", "change")): one
+        for one in known
+        if one["caught_by"]
+    }
+
+
 def write(found: list[dict[str, object]], number: int) -> None:
     """The result so far, the living first."""
     real = [one for one in found if not one["equivalent"]]
-    caught = sum(bool(one["caught_by"]) for one in real)
+    dead = sum(bool(one["caught_by"]) for one in real)
     content = {
         "command": "python benchmarks/mutants.py", "seed": SEED, "drawn": number,
-        "judged": len(found), "equivalent": len(found) - len(real), "caught": caught,
-        "share": round(caught / max(len(real), 1), 4),
+        "judged": len(found), "equivalent": len(found) - len(real), "caught": dead,
+        "share": round(dead / max(len(real), 1), 4),
         "mutants": sorted(found, key=lambda one: bool(one["caught_by"])),
     }  # fmt: skip
     RESULT.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
