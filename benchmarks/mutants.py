@@ -7,8 +7,8 @@ logical operators, signs and `not`, numbers, truth values, min and max and their
 and `--number` of them are drawn with a fixed seed. Each is put into a copy of the
 package and the tests run until one fails: those of the module, then of its layer, then
 of the algorithms. One that no test notices is alive, or equivalent: `EQUIVALENT` says
-of which no test can tell, and why. Writes `benchmarks/results/mutants.json`, and goes on
-from it: a mutant that was caught, of a line that is still the same, stays caught.
+of which no test can tell, and why. Writes `benchmarks/results/mutants.json`, and goes
+on from it: a mutant that was caught, of a line that is still the same, stays caught.
 """
 
 import argparse
@@ -31,6 +31,7 @@ ROOT, SOURCE = HERE.parent, HERE.parent / "src" / "softq"
 RESULT = HERE / "results" / "mutants.json"
 SEED, SECONDS = 0, 600  # of a stage: a fault that never ends is noticed too
 LAYERS = ("ops", "tabular")
+PLACE = ("file", "line", "column", "code", "change")
 
 ARITHMETIC = {
     ast.Add: ("+", "-"), ast.Sub: ("-", "+"), ast.Mult: ("*", "/"),
@@ -58,6 +59,7 @@ class Mutant(NamedTuple):
 
     file: str
     line: int
+    column: int
     code: str
     start: int
     end: int
@@ -70,7 +72,7 @@ class Mutant(NamedTuple):
 
     @property
     def place(self) -> tuple[object, ...]:
-        return self.file, self.line, self.code, self.change
+        return self.file, self.line, self.column, self.code, self.change
 
 
 class Source:
@@ -99,7 +101,8 @@ class Source:
         line = self.text.count("\n", 0, start) + 1
         change = f"{self.text[start:end]} → {after}".strip()
         code = self.lines[line - 1].strip()
-        return Mutant(self.file, line, code, start, end, after, change)
+        column = start - self.starts[line - 1]
+        return Mutant(self.file, line, column, code, start, end, after, change)
 
     def between(self, left: ast.expr, right: ast.expr, swap: tuple[str, str]) -> Mutant:
         """The operator between two operands, swapped."""
@@ -199,8 +202,9 @@ def judged(mutant: Mutant) -> dict[str, object]:
             if caught:
                 break
     return {
-        "file": mutant.file, "line": mutant.line, "code": mutant.code,
-        "change": mutant.change, "caught_by": caught, "seconds": time.time() - began,
+        "file": mutant.file, "line": mutant.line, "column": mutant.column,
+        "code": mutant.code, "change": mutant.change, "caught_by": caught,
+        "seconds": round(time.time() - began),
         "equivalent": EQUIVALENT.get(mutant.key, ""),
     }  # fmt: skip
 
@@ -251,9 +255,7 @@ def caught() -> dict[tuple[object, ...], dict[str, object]]:
     """What an earlier run has judged and caught, by its place."""
     known = json.loads(RESULT.read_text())["mutants"] if RESULT.exists() else []
     return {
-        tuple(one[name] for name in ("file", "line", "code", "change")): one
-        for one in known
-        if one["caught_by"]
+        tuple(one[name] for name in PLACE): one for one in known if one["caught_by"]
     }
 
 
