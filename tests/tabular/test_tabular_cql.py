@@ -184,6 +184,18 @@ def test_the_operator_bound_covers() -> None:
     assert ratio.min() > 5  # it falls with √n
 
 
+def test_the_operator_bound_is_weissmans_by_hand() -> None:
+    """S = 6, A = 3, δ = 0.1, n = 50: 2 (6 log 2 + log 360) / 50 = 0.401799."""
+    mdp, _, beta, _, _ = world(8)
+    counts = np.full(beta.shape, 50)
+    counts[0, 0], counts[1, 1] = 0, 1
+    data = tabular.Empirical(mdp, counts, beta, counts > 0)
+    bound = cons.operator_bound(data, 0.1, top=1.0)
+    assert bound[0, 1] == pytest.approx(0.9 * 0.633877 / 0.1, rel=1e-5)
+    assert bound[1, 1] == pytest.approx(0.9 * 2.0 / 0.1)  # no two laws are further
+    assert bound[0, 0] == pytest.approx(0.9 * 2.0 / 0.1 + 2.0)
+
+
 def test_theorems_31_and_32_cover_and_a_scaled_constant_does_not() -> None:
     mdp, _, beta, pi, mu = world(9)
     kept = {scale: [0, 0] for scale in (1.0, 0.0)}
@@ -196,6 +208,34 @@ def test_theorems_31_and_32_cover_and_a_scaled_constant_does_not() -> None:
             count[1] += two.slack >= 0
     assert min(kept[1.0]) >= 54
     assert max(kept[0.0]) < 54
+
+
+def test_the_sides_of_theorems_33_and_34_by_hand() -> None:
+    mdp, p, beta, pi, mu = world(3)
+    rng = np.random.default_rng(3)
+    q, v, q_true = 3 * rng.normal(size=(6, 3)), rng.normal(size=6), np.ones((6, 3))
+    q_true[:, 0] += 5.0
+    after = mdp.reward + 0.9 * p @ v
+    near = np.exp(q) / np.exp(q).sum(1)[:, None]
+    pi = np.where(np.arange(6)[:, None] % 2, pi, 0.99 * near + 0.01 * pi)
+    sides, met = cons.theorem_33(mdp, beta, q, 2.0, pi, v), []
+    for s in range(6):
+        step = after[s] - (near[s] / beta[s] - 1)
+        assert sides.left[s] == pytest.approx(pi[s] @ step)
+        assert sides.right[s] == pytest.approx(pi[s] @ after[s])
+        far = abs(pi[s] - near[s]).sum() / 2
+        rest = near[s] @ (near[s] / beta[s] - 1) - far * max(near[s] / beta[s])
+        assert sides.applies[s] == (rest >= 0)
+        met.append(rest >= 0)
+    assert 0 < sum(met) < 6
+    sides, least = cons.theorem_34(mdp, beta, mu, 3.0, v, q_true)
+    for s in range(6):
+        step = after[s] - 1.5 * (mu[s] / beta[s] - 1)
+        assert sides.left[s] == pytest.approx((beta[s] - mu[s]) @ q_true[s])
+        assert sides.right[s] == pytest.approx((beta[s] - mu[s]) @ step)
+        chi2 = mu[s] @ (mu[s] / beta[s] - 1)
+        lack = (beta[s] - mu[s]) @ (q_true[s] - after[s])
+        assert least[s] == pytest.approx(2 * lack / chi2)
 
 
 def test_theorem_33_holds_where_its_condition_does() -> None:
