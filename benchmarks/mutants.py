@@ -51,7 +51,31 @@ NAMES = dict([
 ])  # fmt: skip
 
 # (file, the whole line without its indent, what was changed): why nobody could tell.
-EQUIVALENT: dict[tuple[str, str, str], str] = {}
+AXIS = "-1 → 1: the last of two axes is axis 1"
+SPEED = "decides when another method takes over, which finds the same"
+EQUIVALENT: dict[tuple[str, str, str], str] = {
+    ("tabular/conservative.py", "right = right + flow.solve(pi, (pi * bound).sum(-1))",
+     "- →"): AXIS,
+    ("tabular/conservative.py", "s = int(np.argmin(support.any(-1)))", "- →"): AXIS,
+    ("tabular/conservative.py", "return q.max(-1)", "- →"): AXIS,
+    ("tabular/soft.py",
+     "everywhere = float(swept) > ROUND / 2  # and not in a few blocks only",
+     "> → >="): SPEED,
+    ("tabular/soft.py",
+     "everywhere = float(swept) > ROUND / 2  # and not in a few blocks only",
+     "2 → 3"): SPEED,
+    ("tabular/sweep.py",
+     "return (n < ROUND) & (last > jnp.maximum(LEFT * first, enough))",
+     "> → >="): SPEED,
+    ("tabular/flow.py",
+     "DENSE = 1_000  # states up to which a dense solve is the fastest",
+     "1_000 → 1001"): SPEED,
+    ("tabular/flow.py",
+     "system, right, guess, rtol=PRECISE, atol=0.0, maxiter=10 * self.states",
+     "10 → 11"): "a solver that has not ended by then is replaced by another",
+    ("tabular/mdp.py", "if abs(start.sum() - 1) > SUM:",
+     "> → >="): "no float is exactly so far from 1",
+}  # fmt: skip
 
 
 class Mutant(NamedTuple):
