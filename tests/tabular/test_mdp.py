@@ -66,6 +66,15 @@ def test_a_discount_of_one_is_for_what_always_ends() -> None:
     lasting = np.array([[[False, True]], [[False, True]]])
     made = tabular.table(**plain(terminated=lasting))
     np.testing.assert_array_equal(tables.endless(made), [1])
+    # State 0 may come back to itself, but nothing makes it.
+    leaving = np.array([[[False, False]], [[True, False]]])
+    made = tabular.table(**plain(discount=1.0, terminated=leaving))
+    assert tables.endless(made).size == 0
+
+
+def test_a_discount_of_zero_looks_no_further() -> None:
+    made = tabular.table(**plain(discount=0.0))
+    np.testing.assert_allclose(tabular.evaluate(made, np.ones((2, 1))).v, [1.0, -1.0])
 
 
 def test_gymnasiums_tables_are_read() -> None:
