@@ -4,6 +4,7 @@ What `softq --help` shows imports nothing heavy; a command imports what it needs
 """
 
 import difflib
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -250,12 +251,13 @@ def _reproduce(args: list[str]) -> int:
         near = difflib.get_close_matches(given.figure, FIGURES, 1, 0.3)
         hint = f"Did you mean {near[0]}?" if near else f"There are: {list(FIGURES)}"
         raise SoftqError(f"no figure is called {given.figure}. {hint}")
-    import json
+    from softq import machine
 
     out = given.out or Path("runs") / "figures"
     try:
-        numbers = reproduce(given.figure, out, given.data)
-        (out / f"{given.figure}.json").write_text(json.dumps(numbers, indent=1) + "\n")
+        told = reproduce(given.figure, out, given.data)
+        told |= {"versions": machine.versions(), "machine": machine.about()}
+        (out / f"{given.figure}.json").write_text(json.dumps(told, indent=1) + "\n")
     except OSError as error:
         raise SoftqError(f"cannot write to {out}: {error.strerror or error}") from error
     print(f"{out / given.figure}.png and .json")

@@ -136,7 +136,10 @@ def test_figures_are_made_from_the_command_line(
     assert cli.main(["reproduce"]) == 0
     assert set(FIGURES) <= set(capsys.readouterr().out.split())
     assert cli.main(["reproduce", "maze", "--out", str(tmp_path)]) == 0
-    assert json.loads((tmp_path / "maze.json").read_text())["steps"] == 200
+    told = json.loads((tmp_path / "maze.json").read_text())
+    assert told["steps"] == 200
+    assert {"jax", "softq"} <= told["versions"].keys()
+    assert told["machine"]["cores"] > 0
     assert cli.main(["reproduce", "maz"]) == 2
     assert "Did you mean maze?" in capsys.readouterr().err
 
