@@ -255,9 +255,9 @@ def _reproduce(args: list[str]) -> int:
 
     out = given.out or Path("runs") / "figures"
     try:
-        told = reproduce(given.figure, out, given.data)
-        told |= {"versions": machine.versions(), "machine": machine.about()}
-        (out / f"{given.figure}.json").write_text(json.dumps(told, indent=1) + "\n")
+        found = reproduce(given.figure, out, given.data)
+        found |= {"versions": machine.versions(), "machine": machine.about()}
+        (out / f"{given.figure}.json").write_text(json.dumps(found, indent=1) + "\n")
     except OSError as error:
         raise SoftqError(f"cannot write to {out}: {error.strerror or error}") from error
     print(f"{out / given.figure}.png and .json")
