@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 HERE = Path(__file__).resolve().parent
 RUNS = HERE.parent / "runs" / "quadruped"
 OPTIONS = [
@@ -49,37 +51,40 @@ def train() -> None:
 
 def gather() -> None:
     """The three curves, as numbers and as a picture."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
     result: dict[str, Any] = {"benchmark": "quadruped", "runs": {}}
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for name in STAGES:
         config = json.loads((RUNS / name / "config.json").read_text())
         lines = (RUNS / name / "evals.jsonl").read_text().splitlines()
-        records = [json.loads(line) for line in lines]
         plan = {k: v for k, v in config["plan"].items() if k != "init_from"}
         result["runs"][name] = {
             "plan": plan, "versions": config["versions"], "machine": config["machine"],
-            "evaluations": records,
+            "evaluations": [json.loads(line) for line in lines],
         }  # fmt: skip
+    path = HERE / "results" / "quadruped.json"
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    picture(result, path.with_suffix(".png"))
+    print(path)
+
+
+def picture(result: dict[str, Any], path: Path) -> None:
+    """The pre-training, and beside it the hallway from there and from scratch."""
+    from softq.figures import draw
+    from softq.plots import COLOURS
+
+    figure, axes = draw.plots().subplots(1, 2, figsize=(10, 4), layout="constrained")
+    for (name, run), colour in zip(result["runs"].items(), COLOURS, strict=False):
         panel = axes[0] if name == "pre" else axes[1]
-        panel.plot(
-            [r["step"] / 1e3 for r in records],
-            [r["sampled"]["return"] for r in records],
-            label=NAMES[name],
+        steps, returns = zip(
+            *((r["step"], r["sampled"]["return"]) for r in run["evaluations"]),
+            strict=True,
         )
+        panel.plot(np.divide(steps, 1e3), returns, color=colour, label=NAMES[name])
     for panel in axes:
         panel.set_xlabel("environment steps (thousands)")
         panel.set_ylabel("return of sampled episodes")
         panel.spines[["top", "right"]].set_visible(False)
         panel.legend(frameon=False)
-    path = HERE / "results" / "quadruped.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    figure.savefig(path.with_suffix(".png"), dpi=110)
-    print(path)
+    draw.save(figure, path)
 
 
 if __name__ == "__main__":
