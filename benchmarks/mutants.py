@@ -73,6 +73,9 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("tabular/flow.py",
      "system, right, guess, rtol=PRECISE, atol=0.0, maxiter=10 * self.states",
      "10 → 11"): "a solver that has not ended by then is replaced by another",
+    ("tabular/policies.py",
+     "ratio = np.where(pi > 0, pi, 1.0) / np.where(pi > 0, base, 1.0)",
+     "1.0 → 2.0"): "π is 0 there, and 0 log 2 as much as 0 log 1",
     ("tabular/mdp.py", "if abs(start.sum() - 1) > SUM:",
      "> → >="): "no float is exactly so far from 1",
 }  # fmt: skip

@@ -178,6 +178,16 @@ def test_occupancy_counts_visits() -> None:
     assert (visits * mdp.reward).sum() == pytest.approx(task)
 
 
+def test_nats_by_hand() -> None:
+    """Where an action is never taken neither its logarithm nor the prior's counts."""
+    pi = np.array([[0.25, 0.75, 0.0], [1.0, 0.0, 0.0]])
+    prior = np.array([[0.5, 0.5, 0.0], [0.125, 0.0, 0.875]])
+    own = [0.25 * np.log(4) + 0.75 * np.log(4 / 3), 0.0]
+    np.testing.assert_allclose(policies.nats(pi, None), own)
+    kl = [0.25 * np.log(0.5) + 0.75 * np.log(1.5), np.log(8)]
+    np.testing.assert_allclose(policies.nats(pi, prior), -np.array(kl))
+
+
 def test_a_prior_is_relative_entropy() -> None:
     mdp, alpha = tabular.garnet(7, 6, 3, 2, 0.9), 0.5
     plain = tabular.soft_value_iteration(mdp, alpha, 1e-10)
