@@ -92,4 +92,11 @@ def test_equal_weights_all_count_and_one_alone_counts_once() -> None:
     assert float(soft.effective_samples(level, level, 0.5)) == pytest.approx(8.0)
     one = level.at[3].set(50.0)
     assert float(soft.effective_samples(one, level, 0.5)) == pytest.approx(1.0)
+    # Drawn from exp(Q/α) itself each carries as much; twice as dense, half as much.
+    rising = jnp.linspace(0.0, 3.0, 8)
+    assert float(soft.effective_samples(0.5 * rising, rising, 0.5)) == pytest.approx(
+        8.0
+    )
+    dense = jnp.log(jnp.array([1.0, 2.0]))
+    assert float(soft.effective_samples(0 * dense, dense, 0.5)) == pytest.approx(1.8)
     assert float(soft.sampled_value(level, level, 0.5)) == pytest.approx(0.0, abs=1e-6)
