@@ -165,6 +165,22 @@ def test_without_sampling_error_the_theorems_are_equalities() -> None:
     assert abs(cons.theorem_32(data, mdp, pi, 5.0, delta=None).slack) < 1e-10
 
 
+def test_actions_without_data_or_density_take_no_part() -> None:
+    mdp, p, beta, _, rho = world(4)
+    beta, rho = (
+        beta * (np.arange(3) != 0),
+        rho * (np.arange(6)[:, None] + [0, 1, 2] != 2),
+    )
+    beta, rho = (x / x.sum(1)[:, None] for x in (beta, rho))
+    both = (beta > 0) & (rho > 0)
+    q, _, error = cons.cql(mdp, beta, 2.0, rho=rho, tol=1e-9)
+    assert error <= 1e-9
+    assert (np.isneginf(q) == ~both).all()
+    y = mdp.reward + 0.9 * p @ q.max(1)
+    best = cons.minimiser(y, beta, 2.0, rho)
+    np.testing.assert_allclose(q[both], best[both], atol=1e-8)
+
+
 def test_the_operator_bound_covers() -> None:
     mdp, p, beta, _, _ = world(8)
     top = np.abs(mdp.reward).max()
