@@ -241,6 +241,16 @@ def test_a_path_of_temperatures_is_each_of_them() -> None:
     assert entropies == sorted(entropies)
 
 
+@pytest.mark.parametrize("tol", [1.0, 1e-2, 1e-5])
+def test_a_paths_error_bounds_the_true_one(tol: float) -> None:
+    mdp = tabular.garnet(9, 6, 3, 2, 0.99)
+    for found, alpha in zip(
+        tabular.temperature_path(mdp, [0.0, 0.3], tol), (0.0, 0.3), strict=True
+    ):
+        truth = tabular.soft_policy_iteration(mdp, alpha, 1e-9)
+        assert np.abs(found.q - truth.q).max() <= found.error <= tol
+
+
 @pytest.mark.parametrize("states", [400, 2_500])
 def test_dense_and_krylov_solves_agree(states: int) -> None:
     side = int(states**0.5)
