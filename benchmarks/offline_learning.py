@@ -223,9 +223,10 @@ def told(run: Path) -> dict:
     steps, returns = records.by_seed(shown)
     last, best = returns[-1].tolist(), steps.index(records.best_step(shown))
     seconds = [r["wall_s"] for r in lines][-1]
-    promised = [r.get("q_policy") for r in lines[-SEEDS:]]
+    promised = [r.get("q_policy") for r in lines[-len(last) :]]
+    spread = interval(last) if len(last) > 1 else None
     return {
-        "last": last, "iqm": iqm(last), "interval": interval(last), "at": ended["step"],
+        "last": last, "iqm": iqm(last), "interval": spread, "at": ended["step"],
         "best": returns[best].tolist(),
         "curve": list(zip(steps, returns.mean(axis=1).tolist(), strict=True)),
         "promised": promised, "mc_return": config.get("mc_return"),
