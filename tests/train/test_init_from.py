@@ -1,5 +1,6 @@
 """Starting from another run: its agent to the bit, not its replay; or a refusal."""
 
+import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 import softq
-from softq import checkpoint, cli
+from softq import checkpoint, cli, plan, policy
 from softq.policy import template
 
 Tiny = Callable[..., dict[str, Any]]
@@ -52,11 +53,11 @@ def test_it_acts_as_that_run_did_from_the_first_step(
     """DDPG without noise: every action in the replay is its policy's."""
     first, second = tmp_path / "first", tmp_path / "second"
     options = {**tiny(**QUIET), "algo": {"hidden": (8, 8), "noise": 0.0}}
-    policy = softq.train("ddpg", env="Pendulum-v1", out=first, **options).policy
+    trained = softq.train("ddpg", env="Pendulum-v1", out=first, **options).policy
     more = {**options, "steps": 15, "learning_starts": 1_000}
     softq.train("ddpg", env="Pendulum-v1", out=second, init_from=first, **more)
     rows = state(second, 15, replay=True).rows.rows
-    chosen = policy.spec.from_env(policy(np.asarray(rows.obs[:15])))
+    chosen = trained.spec.from_env(trained(np.asarray(rows.obs[:15])))
     np.testing.assert_allclose(rows.action[:15], chosen, atol=1e-5)
 
 
@@ -93,6 +94,18 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
         algo={"hidden": (8, 8), "particles": 4, "value_samples": 4},
     )  # fmt: skip
     return out
+
+
+def test_every_setting_starts_from_the_same_seeds(origin: Path) -> None:
+    made, spec, _ = plan.read(origin)
+    sweep = (plan.Sweep("lr", (1e-3, 1e-4)),)
+    made = dataclasses.replace(made, sweep=sweep, init_from=str(origin))
+    own, every = state(origin, 60).agent, policy.learned(made, spec).agent
+    for lane, k in enumerate((0, 1, 0, 1)):  # settings vary slowest
+        assert_same(
+            jax.tree.map(lambda x, k=k: x[k], own),
+            jax.tree.map(lambda x, lane=lane: x[lane], every),
+        )
 
 
 SMALL = ["--algo.hidden", "8", "8", "--algo.particles", "4", "--seeds", "2"]
