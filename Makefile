@@ -7,7 +7,7 @@ MINOR := $(shell $(PYTHON) -c 'import sys; print(min(max(sys.version_info[1], 11
 CONSTRAINTS := constraints/py3$(MINOR).txt
 EXTRAS := mujoco,plot,video,onnx,tensorboard,offline,test,lint,docs
 
-.PHONY: demo test lint docs bench conformance clean
+.PHONY: demo test coverage lint docs bench conformance clean
 
 demo: $(VENV)/ready
 	$(BIN)/softq train sac --env softq/Pendulum-v0 --steps 12000 --num-envs 4 \
@@ -15,6 +15,9 @@ demo: $(VENV)/ready
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+coverage: $(VENV)/ready
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov=softq --cov-report=term:skip-covered
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -10,6 +10,7 @@ import pytest
 import softq
 from softq import cli, robustness
 from softq.envs import perturb
+from softq.figures import draw
 from softq.types import SoftqError
 
 CELLS = [
@@ -111,6 +112,19 @@ def test_heat_maps_show_the_worst_over_what_they_leave_out() -> None:
     robustness._heat(axes, more, "greedy", ("mass", "delay"))
     np.testing.assert_array_equal(axes.shown, [[-99, 20, 30], [6, 16, 26]])
     assert axes.limits == (-99.0, 30.0)
+
+
+def test_a_single_change_is_a_curve(tmp_path: Path) -> None:
+    cells = [c | {"world": {"mass": c["world"]["mass"]}} for c in CELLS[::2]]
+    robustness.picture(cells, tmp_path / "x.png", "E")
+    assert (tmp_path / "x.png").stat().st_size > 10_000
+    axes = draw.plots().figure().subplots()
+    robustness._curve(axes, cells, "mass")
+    greedy, sampled, now = axes.lines
+    np.testing.assert_array_equal(greedy.get_xydata(), [[1, 10], [2, 20], [3, 30]])
+    np.testing.assert_array_equal(sampled.get_ydata(), [-1, -2, -3])
+    assert now.get_xdata()[0] == 1.0  # the world as it is
+    assert axes.get_xscale() == "log"
 
 
 class Axes:
