@@ -47,6 +47,8 @@ def plain(**changes: Any) -> dict[str, Any]:
         ({"reward": [[1.0], [np.nan]]}, "state 1, action 0 has reward nan"),
         ({"reward": [[np.inf], [0.0]]}, "has reward inf"),
         ({"reward": [1.0, 2.0]}, r"shape \(S, A\)"),
+        ({"prob": [[[1.0]], [[1.0]]]}, r"found \(2, 1, 2\), \(2, 1, 1\), \(2, 1, 2\)"),
+        ({"terminated": np.zeros((2, 1, 1), bool)}, r"\(2, 1, 2\), \(2, 1, 1\) and"),
         ({"discount": 1.5}, r"in \[0, 1\]; found 1.5"),
         ({"discount": -0.1}, "found -0.1"),
         ({"discount": 1.0}, "every policy to terminate, but from state 0"),
