@@ -39,6 +39,7 @@ def plain(**changes: Any) -> dict[str, Any]:
     ("changes", "says"),
     [
         ({"prob": [[[0.25, 0.7]], [[1, 0]]]}, "state 0, action 0 sum to 0.95, not 1"),
+        ({"prob": [[[0.25, 0.75]], [[0.9, 0.0]]]}, "state 1, action 0 sum to 0.9,"),
         ({"prob": [[[0.5, 0.5]], [[1.5, -0.5]]]}, "state 1, action 0 .* -0.5"),
         ({"prob": [[[np.nan, 1.0]], [[1.0, 0.0]]]}, "probability nan"),
         ({"next_state": [[[0, 1]], [[1, 2]]]}, "leads to state 2; .* 0 to 1"),

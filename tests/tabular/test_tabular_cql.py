@@ -173,8 +173,9 @@ def test_actions_without_data_or_density_take_no_part() -> None:
     )
     beta, rho = (x / x.sum(1)[:, None] for x in (beta, rho))
     both = (beta > 0) & (rho > 0)
-    q, _, error = cons.cql(mdp, beta, 2.0, rho=rho, tol=1e-9)
-    assert error <= 1e-9
+    q, iterations, error = cons.cql(mdp, beta, 2.0, rho=rho, tol=1e-9)
+    assert iterations > 10
+    assert 0 < error <= 1e-9
     assert (np.isneginf(q) == ~both).all()
     y = mdp.reward + 0.9 * p @ q.max(1)
     best = cons.minimiser(y, beta, 2.0, rho)
