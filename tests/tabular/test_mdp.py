@@ -105,6 +105,12 @@ def test_other_tables_of_gymnasium_are_read(env_id: str) -> None:
     assert tabular.from_gymnasium(env_id, 0.99).prob.shape[2] == 1
 
 
+def test_a_rectangle_without_letters_is_drawn_as_one() -> None:
+    letters = tabular.from_gymnasium("CliffWalking-v1", 0.99).letters
+    assert letters is not None
+    assert (letters.shape, set(letters.ravel())) == ((4, 12), {"."})
+
+
 def test_an_environment_without_a_table_is_refused() -> None:
     with pytest.raises(SoftqError, match=r"no table of transitions.*FrozenLake"):
         tabular.from_gymnasium("CartPole-v1", 0.9)
@@ -149,6 +155,8 @@ def test_a_bad_map_is_refused(text: str, says: str) -> None:
 
 
 def test_a_slip_is_a_probability() -> None:
+    text = MAP.replace("H", ".")
+    assert tabular.from_map(text, 0.9, slip=1.0).prob.max() <= 1.0
     with pytest.raises(SoftqError, match=r"slip is a probability; found 1.5"):
         tabular.from_map(MAP, 0.9, slip=1.5, goals={"G": 1.0, "H": 0.0})
 
