@@ -76,6 +76,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("tabular/policies.py",
      "ratio = np.where(pi > 0, pi, 1.0) / np.where(pi > 0, base, 1.0)",
      "1.0 → 2.0"): "π is 0 there, and 0 log 2 as much as 0 log 1",
+    ("ops/proposals.py", "near = centres[which] + width * noise",
+     "+ → -"): "the noise is symmetric",
     ("tabular/build.py", "states, actions = rows[0].shape[0], len(rows)",
      "0 → 1"): "of the shape: a matrix that is not square is refused either way",
     ("tabular/bounds.py", "steps = (continuation(mdp) * v[mdp.next_state]).sum(-1)",
