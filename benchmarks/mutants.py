@@ -31,7 +31,7 @@ ROOT, SOURCE = HERE.parent, HERE.parent / "src" / "softq"
 RESULT = HERE / "results" / "mutants.json"
 SEED, SECONDS = 0, 100  # of a test: a fault that never ends is noticed too
 LAYERS = ("ops", "tabular")
-PLACE = ("file", "line", "column", "code", "change")
+KEY = ("file", "code", "column", "change")
 
 ARITHMETIC = {
     ast.Add: ("+", "-"), ast.Sub: ("-", "+"), ast.Mult: ("*", "/"),
@@ -50,40 +50,38 @@ NAMES = dict([
     ("exp", "expm1"), ("log", "log1p"), ("log1p", "log"), ("softmax", "log_softmax"),
 ])  # fmt: skip
 
-# (file, the whole line without its indent, what was changed): why nobody could tell.
+# (file, line of code, column, change): why nobody can tell.
 AXIS = "-1 → 1: the last of two axes is axis 1"
 SPEED = "decides when another method takes over, which finds the same"
-EQUIVALENT: dict[tuple[str, str, str], str] = {
+EVERYWHERE = "everywhere = float(swept) > ROUND / 2  # and not in a few blocks only"
+EQUIVALENT: dict[tuple[str, str, int, str], str] = {
     ("tabular/conservative.py", "right = right + flow.solve(pi, (pi * bound).sum(-1))",
-     "- →"): AXIS,
-    ("tabular/conservative.py", "s = int(np.argmin(support.any(-1)))", "- →"): AXIS,
-    ("tabular/conservative.py", "return q.max(-1)", "- →"): AXIS,
-    ("tabular/soft.py",
-     "everywhere = float(swept) > ROUND / 2  # and not in a few blocks only",
-     "> → >="): SPEED,
-    ("tabular/soft.py",
-     "everywhere = float(swept) > ROUND / 2  # and not in a few blocks only",
-     "2 → 3"): SPEED,
+     56, "- →"): AXIS,
+    ("tabular/conservative.py", "s = int(np.argmin(support.any(-1)))",
+     38, "- →"): AXIS,
+    ("tabular/conservative.py", "return q.max(-1)", 21, "- →"): AXIS,
+    ("tabular/soft.py", EVERYWHERE, 34, "> → >="): SPEED,
+    ("tabular/soft.py", EVERYWHERE, 44, "2 → 3"): SPEED,
     ("tabular/sweep.py",
      "return (n < ROUND) & (last > jnp.maximum(LEFT * first, enough))",
-     "> → >="): SPEED,
+     39, "> → >="): SPEED,
     ("tabular/flow.py",
      "DENSE = 1_000  # states up to which a dense solve is the fastest",
-     "1_000 → 1001"): SPEED,
+     8, "1_000 → 1001"): SPEED,
     ("tabular/flow.py",
      "system, right, guess, rtol=PRECISE, atol=0.0, maxiter=10 * self.states",
-     "10 → 11"): "a solver that has not ended by then is replaced by another",
+     66, "10 → 11"): "a solver that has not ended by then is replaced by another",
     ("tabular/policies.py",
      "ratio = np.where(pi > 0, pi, 1.0) / np.where(pi > 0, base, 1.0)",
-     "1.0 → 2.0"): "π is 0 there, and 0 log 2 as much as 0 log 1",
+     63, "1.0 → 2.0"): "π is 0 there, and 0 log 2 as much as 0 log 1",
     ("ops/proposals.py", "near = centres[which] + width * noise",
-     "+ → -"): "the noise is symmetric",
+     26, "+ → -"): "the noise is symmetric",
     ("tabular/build.py", "states, actions = rows[0].shape[0], len(rows)",
-     "0 → 1"): "of the shape: a matrix that is not square is refused either way",
+     36, "0 → 1"): "a matrix that is not square is refused either way",
     ("tabular/bounds.py", "steps = (continuation(mdp) * v[mdp.next_state]).sum(-1)",
-     "sum → mean"): "its largest is looked for, and every action has as many outcomes",
+     56, "sum → mean"): "only the largest counts; every action has as many outcomes",
     ("tabular/mdp.py", "if abs(start.sum() - 1) > SUM:",
-     "> → >="): "no float is exactly so far from 1",
+     28, "> → >="): "no float is exactly so far from 1",
 }  # fmt: skip
 
 
@@ -100,12 +98,8 @@ class Mutant(NamedTuple):
     change: str
 
     @property
-    def key(self) -> tuple[str, str, str]:
-        return self.file, self.code, self.change
-
-    @property
-    def place(self) -> tuple[object, ...]:
-        return self.file, self.line, self.column, self.code, self.change
+    def key(self) -> tuple[str, str, int, str]:
+        return self.file, self.code, self.column, self.change
 
 
 class Source:
@@ -222,24 +216,28 @@ def stages(file: str) -> Iterator[list[str]]:
 
 
 def judged(mutant: Mutant) -> dict[str, object]:
-    """Whether a test notices a mutant, which ones were asked, and how long it took."""
-    began, caught, reason = time.time(), "", EQUIVALENT.get(mutant.key, "")
+    """Whether a test notices a mutant, and how long it took; equivalent ones are not
+    asked.
+    """
+    began, reason = time.time(), EQUIVALENT.get(mutant.key, "")
+    return {
+        "file": mutant.file, "line": mutant.line, "column": mutant.column,
+        "code": mutant.code, "change": mutant.change,
+        "caught_by": "" if reason else noticed(mutant), "equivalent": reason,
+        "seconds": round(time.time() - began),
+    }  # fmt: skip
+
+
+def noticed(mutant: Mutant) -> str:
+    """The first test that fails with a mutant in the package; "" where none does."""
     with tempfile.TemporaryDirectory(prefix="softq-mutant-") as folder:
         copy = Path(folder) / "src"
         shutil.copytree(SOURCE.parent, copy, ignore=shutil.ignore_patterns("*.pyc"))
         path = copy / "softq" / mutant.file
         text = path.read_text()
         path.write_text(text[: mutant.start] + mutant.after + text[mutant.end :])
-        for tests in () if reason else stages(mutant.file):
-            caught = failing(tests, copy)
-            if caught:
-                break
-    return {
-        "file": mutant.file, "line": mutant.line, "column": mutant.column,
-        "code": mutant.code, "change": mutant.change, "caught_by": caught,
-        "seconds": round(time.time() - began),
-        "equivalent": reason,
-    }  # fmt: skip
+        found = (failing(tests, copy) for tests in stages(mutant.file))
+        return next(filter(None, found), "")
 
 
 def failing(tests: list[str], source: Path) -> str:
@@ -248,14 +246,14 @@ def failing(tests: list[str], source: Path) -> str:
                "--no-header", "--tb=no", "-o", f"faulthandler_timeout={SECONDS}",
                "-o", "faulthandler_exit_on_timeout=true", *tests]  # fmt: skip
     environment = os.environ | {"PYTHONPATH": str(source)}
-    done = subprocess.run(
+    ended = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
-    if done.returncode == 0:
+    if ended.returncode == 0:
         return ""
-    if "Timeout (" in done.stderr:
+    if "Timeout (" in ended.stderr:
         return "a test that does not end"
-    told = [x for x in done.stdout.splitlines() if x.startswith(("FAILED", "ERROR"))]
+    told = [x for x in ended.stdout.splitlines() if x.startswith(("FAILED", "ERROR"))]
     return told[0].split(" ", 1)[1].split(" - ")[0] if told else "an import"
 
 
@@ -268,10 +266,11 @@ def main() -> None:
     parser.add_argument("--only", help="a file, such as ops/svgd.py; writes nothing")
     args = parser.parse_args()
     chosen, found = drawn(args.number, args.only), []
-    before = {} if args.only else caught()
+    before = {} if args.only else earlier()
 
     def asked(mutant: Mutant) -> dict[str, object]:
-        return before.get(mutant.place) or judged(mutant)
+        known = before.get(mutant.key)
+        return judged(mutant) if known is None else known | {"line": mutant.line}
 
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         for one in pool.map(asked, chosen):
@@ -283,22 +282,20 @@ def main() -> None:
                 write(found, len(chosen))
 
 
-def caught() -> dict[tuple[object, ...], dict[str, object]]:
-    """What an earlier run has judged and caught, by its place."""
+def earlier() -> dict[tuple[object, ...], dict[str, object]]:
+    """What an earlier run has caught."""
     known = json.loads(RESULT.read_text())["mutants"] if RESULT.exists() else []
-    return {
-        tuple(one[name] for name in PLACE): one for one in known if one["caught_by"]
-    }
+    return {tuple(one[k] for k in KEY): one for one in known if one["caught_by"]}
 
 
 def write(found: list[dict[str, object]], number: int) -> None:
     """The result so far, the living first."""
     real = [one for one in found if not one["equivalent"]]
-    dead = sum(bool(one["caught_by"]) for one in real)
+    caught = sum(bool(one["caught_by"]) for one in real)
     content = {
         "command": "python benchmarks/mutants.py", "seed": SEED, "drawn": number,
-        "judged": len(found), "equivalent": len(found) - len(real), "caught": dead,
-        "share": round(dead / max(len(real), 1), 4),
+        "judged": len(found), "equivalent": len(found) - len(real), "caught": caught,
+        "share": round(caught / max(len(real), 1), 4),
         "mutants": sorted(found, key=lambda one: bool(one["caught_by"])),
     }  # fmt: skip
     RESULT.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")

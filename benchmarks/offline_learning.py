@@ -22,6 +22,7 @@ sampled and scored in bfloat16, and writes `results/offline-full-size.json`.
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -78,45 +79,41 @@ def main() -> None:
 
 def train(data: Path, row: str) -> None:
     """Starts a run, or goes on with it; a finished one is left alone."""
-    import softq
-
     algorithm, knobs = ROWS[row]
     out = RUNS / f"{data.stem}-{row}"
-    if (out / "ended.json").exists():
-        return
-    if out.exists():
-        run = softq.resume(out)
-    else:
-        run = softq.train(
-            algorithm, data=data, out=out, algo=knobs, seeds=SEEDS, steps=UPDATES,
+    if not (out / "ended.json").exists():
+        run(
+            out, algorithm, data=data, algo=knobs, seeds=SEEDS, steps=UPDATES,
             batch_size=128, eval_every=10_000, checkpoint_every=10_000,
         )  # fmt: skip
-    if not run.stopped:
-        ended = {"step": run.step, "trouble": run.trouble}
+
+
+def run(out: Path, algorithm: str, **options: Any) -> None:
+    """Starts a run, or goes on with it; says how it ended, unless it was stopped."""
+    import softq
+
+    if out.exists():
+        ran = softq.resume(out)
+    else:
+        ran = softq.train(algorithm, out=out, **options)
+    if not ran.stopped:
+        ended = {"step": ran.step, "trouble": ran.trouble}
         (out / "ended.json").write_text(json.dumps(ended))
 
 
 def full(data: Path) -> None:
-    """One run at full size, or its rest; its returns and what it cost."""
-    import softq
+    """One run at full size; its returns and what it cost."""
     from softq import machine
 
-    out = RUNS / f"full-{data.stem}"
-    if out.exists():
-        run = softq.resume(out)
-    else:
-        run = softq.train(
-            "cql", data=data, out=out, preset="mujoco", steps=UPDATES,
-            algo={"gap_gradient": "sampled", "scoring": "bfloat16"},
-            eval_every=10_000, checkpoint_every=2_000,
-        )  # fmt: skip
-    (out / "ended.json").write_text(
-        json.dumps({"step": run.step, "trouble": run.trouble})
-    )
+    out = RUNS.with_name("offline-full") / data.stem
+    run(
+        out, "cql", data=data, preset="mujoco", steps=UPDATES,
+        algo={"gap_gradient": "sampled", "scoring": "bfloat16"},
+        eval_every=10_000, checkpoint_every=2_000,
+    )  # fmt: skip
     content = {
         "command": "python benchmarks/offline_learning.py full --data DIR",
-        "updates": UPDATES, "versions": machine.versions(),
-        "machine": machine.about(), data.stem: told(out),
+        "updates": UPDATES, "versions": machine.versions(), data.stem: told(out),
     }  # fmt: skip
     path = RESULT.with_name("offline-full-size.json")
     path.write_text(json.dumps(content, indent=1) + "\n")
@@ -125,20 +122,16 @@ def full(data: Path) -> None:
 
 def lagrange(data: Path, updates: int = 40_000, last: int = 10_000) -> None:
     """Whether a learned weight holds the gap: its mean over the last updates."""
-    import softq
     from softq import records
 
     target = TARGETS[data.stem]
-    out = RUNS / f"lagrange-{data.stem}"
+    out = RUNS.with_name("offline-lagrange") / data.stem
     knobs = {**CONSERVATIVE, **SAMPLED, "gap_weight": 1.0, "gap_target": target,
              "gap_damping": 4.0}  # fmt: skip
-    if out.exists():
-        softq.resume(out)
-    else:
-        softq.train(
-            "cql", data=data, out=out, algo=knobs, steps=updates, batch_size=128,
-            eval_every=0, log_every=100,
-        )  # fmt: skip
+    run(
+        out, "cql", data=data, algo=knobs, steps=updates, batch_size=128, eval_every=0,
+        log_every=100,
+    )  # fmt: skip
     lines = [r for r in records.metrics(out) if r["step"] > updates - last]
     gaps = np.array([r["gap"] for r in lines])
     told = {
@@ -158,15 +151,13 @@ def gather(peers: list[Path]) -> None:
 
     known = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     found = known.get("sets", {})  # a row whose run is gone stands as it was
-    for run in sorted(path.parent for path in RUNS.glob("*/ended.json")):
-        if run.name.startswith("full-"):
-            continue
-        name, row = split(run.name)
-        found.setdefault(name, {})[row] = told(run)
+    for ended in sorted(RUNS.glob("*/ended.json")):
+        name, row = split(ended.parent.name)
+        found.setdefault(name, {})[row] = told(ended.parent)
     content = {
         "command": "python benchmarks/offline_learning.py train --data DIR",
         "updates": UPDATES, "seeds": SEEDS, "versions": machine.versions(),
-        "machine": machine.about(), "sets": found,
+        "sets": found,
         "peers": [json.loads(p.read_text()) for p in peers] or known.get("peers", []),
     }  # fmt: skip
     RESULT.write_text(json.dumps(content, indent=1) + "\n")
@@ -231,7 +222,7 @@ def told(run: Path) -> dict:
         "curve": list(zip(steps, returns.mean(axis=1).tolist(), strict=True)),
         "promised": promised, "mc_return": config.get("mc_return"),
         "trouble": ended["trouble"], "seconds": round(seconds),
-        "data": config["data"]["sha256"],
+        "data": config["data"]["sha256"], "processor": config["machine"]["processor"],
     }  # fmt: skip
 
 

@@ -4,13 +4,12 @@
 
 Reads the runs as `softq report` does and writes `docs/results/NAME.md`: of each task a
 table (interquartile mean and 95 % interval over seeds), its learning curve, and a card
-for every run: command, data, versions, machine. The curves go beside it, as PNG, and
-what was read into `benchmarks/results/runs`, so that the page can be made again, with
-more runs, once these are gone: `softq report` reads what is kept there like any run.
+for every run: command, data, versions, machine. The curves go beside it, as PNG. What
+it is made from is kept in `benchmarks/results/runs`, so that it can be made again, with
+more runs, once these are gone: `softq report` reads what lies there like any run.
 """
 
 import argparse
-import dataclasses
 import html
 import json
 import shutil
@@ -23,7 +22,6 @@ from softq.pages import build, numbers
 from softq.pages.arms import Task
 from softq.pages.card import command
 from softq.pages.runs import Run
-from softq.plan import Plan
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES, KEPT = ROOT / "docs" / "results", ROOT / "benchmarks" / "results" / "runs"
@@ -45,11 +43,10 @@ def main() -> None:
     parser.add_argument("title")
     parser.add_argument("runs", nargs="+", type=Path)
     args = parser.parse_args()
-    for run in args.runs:
-        keep(run)
+    runs = [keep(run) for run in args.runs]
     parts = [INTRODUCTION.format(title=args.title)]
     with tempfile.TemporaryDirectory() as folder:
-        report = build.build(args.runs, Path(folder))
+        report = build.build(runs, Path(folder))
         for k, task in enumerate(report.tasks, 1):
             picture = f"{args.name}-{k}.png"
             shutil.copy(Path(folder) / f"{k}-curve.png", PAGES / picture)
@@ -61,21 +58,24 @@ def main() -> None:
     print(page)
 
 
-def keep(run: Path) -> None:
-    """Its configuration, its evaluations, and the metrics of the same steps."""
+def keep(run: Path) -> Path:
+    """Where a run's records are kept: configuration, evaluations, metrics beside them.
+
+    Its data go by their name: where they lie is another machine's business.
+    """
     if run.resolve().parent == KEPT:
-        return
+        return run
     kept = KEPT / run.name
     kept.mkdir(parents=True, exist_ok=True)
     config = json.loads((run / "config.json").read_text())
-    if config["plan"]["data"]:
-        config["plan"]["data"]["path"] = Path(config["plan"]["data"]["path"]).name
+    if data := config["plan"]["data"]:
+        data["path"] = Path(data["path"]).name
     (kept / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     shutil.copy(run / "evals.jsonl", kept)
-    steps = {line["step"] for line in records.evaluations(run)}
-    lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
-    chosen = [line for line in lines if json.loads(line)["step"] in steps]
-    (kept / "metrics.jsonl").write_text("".join(chosen))
+    steps = {record["step"] for record in records.evaluations(run)}
+    lines = [json.dumps(r) + "\n" for r in records.metrics(run) if r["step"] in steps]
+    (kept / "metrics.jsonl").write_text("".join(lines))
+    return kept
 
 
 def told(task: Task, picture: str) -> str:
@@ -100,19 +100,11 @@ def card(run: Run) -> str:
         about |= {k: v for k, v in found.items() if names is None or k in names}
     about["commit"] = run.config.get("commit")
     facts = ", ".join(f"{name} {value}" for name, value in about.items() if value)
-    how, *rest = map(html.escape, (command(elsewhere(run.plan)), facts, *run.told))
+    how, *rest = map(html.escape, (command(run.plan), facts, *run.told))
     return (
         f"<details><summary>{html.escape(run.name)}</summary>\n<pre>{how}</pre>\n"
         f"<p>{'<br>'.join(rest)}</p>\n</details>\n"
     )
-
-
-def elsewhere(made: Plan) -> Plan:
-    """The plan with its data by name: where they lie is another machine's business."""
-    if made.data is None:
-        return made
-    name = Path(made.data.path).name
-    return dataclasses.replace(made, data=dataclasses.replace(made.data, path=name))
 
 
 if __name__ == "__main__":

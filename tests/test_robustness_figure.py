@@ -42,7 +42,7 @@ def test_every_seed_of_every_agent_plays_every_world(
             assert [len(row) for row in rows] == [2, 2, 2]  # seeds
             assert rows[0][0] != rows[0][1]  # another seed, another policy
             assert rows[0] != rows[1]  # another world, another return
-    runs = [robustness.trained(tmp_path, WORLD, name) for name in ARMS]
+    runs = [robustness.learned(tmp_path, WORLD, name) for name in ARMS]
     sac, twin = (jax.tree.map(jnp.shape, api.load(r).agent.critic) for r in runs)
     assert sac == twin  # only the entropy is missing
     # What is trained is not trained again.

@@ -26,12 +26,27 @@ def test_worlds_are_every_combination() -> None:
     ]  # fmt: skip
 
 
-def test_a_world_without_changes_is_left_alone(
-    monkeypatch: pytest.MonkeyPatch,
+def test_the_published_worlds_of_hopper_are_set() -> None:
+    """RRLS's three absolute ranges, as `docs/howto/changed-world.md` writes them."""
+    found = perturb.parse(
+        "absolute-friction=0.1..3,absolute-mass:torso=0.1..3,absolute-mass:thigh=0.1..4"
+    )
+    worlds = perturb.worlds(found)
+    assert len(worlds) == 5**3
+    corner = perturb.perturbed("Hopper-v5", worlds[4])  # 0.1, 0.1, 4
+    model = corner.unwrapped.model  # type: ignore[attr-defined]
+    assert set(model.geom_friction[:, 0]) == {0.1}
+    assert (model.body("torso").mass[0], model.body("thigh").mass[0]) == (0.1, 4.0)
+    corner.close()
+
+
+@pytest.mark.parametrize("world", [{}, {"delay": 2.0, "obs-noise": 0.1}])
+def test_where_no_physics_change_the_model_is_left_alone(
+    world: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not even what MuJoCo derives is computed again: a run's own world, to the bit."""
     monkeypatch.setattr(mujoco, "mj_setConst", None)
-    perturb.perturbed("Hopper-v5", {}).close()
+    perturb.perturbed("Hopper-v5", world).close()
     with pytest.raises(TypeError):
         perturb.perturbed("Hopper-v5", {"mass": 2.0})
 

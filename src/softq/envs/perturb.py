@@ -110,18 +110,16 @@ def worlds(changes: Mapping[str, tuple[float, ...]]) -> list[dict[str, float]]:
 def perturbed(env: EnvLike, world: World) -> gymnasium.Env:
     """A new environment, changed. Raises SoftqError for what it does not have."""
     made = make(env)
-    if not world:
-        return made  # untouched: MuJoCo's constants are not computed again
-    has = names(made)
     for given in world:
-        if given not in has:
+        if given not in (has := names(made)):
             raise SoftqError(f"{_called(made)} has no {given}. It has: {_told(has)}")
     if world.get("obstacle"):
         _place(made.unwrapped, world["obstacle"])
-    for name, value in world.items():
-        if name not in (*AROUND, "obstacle"):
-            _change(made.unwrapped, _apart(name), value)
-    _derive(made.unwrapped)
+    physics = [name for name in world if name not in (*AROUND, "obstacle")]
+    for name in physics:
+        _change(made.unwrapped, _apart(name), world[name])
+    if physics:
+        _derive(made.unwrapped)
     around = {name: world[name] for name in AROUND if world.get(name)}
     return Disturbed(made, around) if around else made
 

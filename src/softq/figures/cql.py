@@ -8,8 +8,9 @@ three seeds in one program; naive SAC with the same networks.
 from pathlib import Path
 from typing import Any
 
-from softq import api, plan, records
+from softq import plan, records
 from softq.figures import draw
+from softq.figures.trained import trained
 from softq.statistics import interval, iqm
 from softq.types import SoftqError
 
@@ -32,25 +33,17 @@ def make(out: Path, data: Path | None) -> dict[str, Any]:
             "reproduce cql --data data/walker2d-v5-medium.hdf5"
         )
     runs = {
-        name: _trained(out / f"{algorithm}-{data.stem}", algorithm, knobs, data)
+        name: trained(
+            out / f"{algorithm}-{data.stem}", algorithm, data=data, algo=knobs,
+            steps=UPDATES, seeds=SEEDS, batch_size=128, eval_every=UPDATES // 10,
+            checkpoint_every=UPDATES // 10, log_every=UPDATES // 50,
+        )
         for name, (algorithm, knobs, _) in AGENTS.items()
-    }
+    }  # fmt: skip
     _picture(runs, data.stem, out / "cql.png")
     return {"data": data.stem, "updates": UPDATES, "seeds": SEEDS} | {
         name: _told(run) for name, run in runs.items()
     }
-
-
-def _trained(run: Path, algorithm: str, knobs: dict[str, Any], data: Path) -> Path:
-    if not run.exists():
-        api.train(
-            algorithm, data=data, out=run, algo=knobs, steps=UPDATES, seeds=SEEDS,
-            batch_size=128, eval_every=UPDATES // 10, checkpoint_every=UPDATES // 10,
-            log_every=UPDATES // 50,
-        )  # fmt: skip
-    elif [r["step"] for r in records.evaluations(run)][-1:] != [UPDATES]:
-        api.resume(run)
-    return run
 
 
 def _told(run: Path) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from softq import api, plan, records, robustness
+from softq import api, records, robustness
 from softq.envs import perturb
 from softq.figures import draw
+from softq.figures.trained import trained
 from softq.plots import COLOURS, GREY
 from softq.statistics import interval, iqm
 
@@ -53,7 +54,7 @@ def make(out: Path) -> dict[str, Any]:
 
 def played(out: Path, env: str, name: str) -> dict[str, Any]:
     """Every seed of an agent in every world: returns, their worst and their mean."""
-    run = trained(out, env, name)
+    run = learned(out, env, name)
     grids = [perturb.parse(text) for text in WORLDS[env]]
     policies = [api.load(run, seed=seed) for seed in range(SEEDS)]
     told: dict[str, Any] = {}
@@ -82,22 +83,15 @@ def over(worlds: Told) -> dict[str, Any]:
     return told
 
 
-def trained(out: Path, env: str, name: str) -> Path:
-    """The run of an agent, trained or gone on with."""
+def learned(out: Path, env: str, name: str) -> Path:
+    """The run of an agent in the world as it is."""
     algorithm, knobs = AGENTS[name]
     slug = name.replace(" ", "").replace(",", "").replace("=", "")
-    run = out / "robustness" / f"{env}-{slug}"
-    if not run.exists():
-        api.train(
-            algorithm, HOME[env], out=run, algo=knobs | {"hidden": HIDDEN[env]},
-            steps=STEPS, seeds=SEEDS, batch_size=BATCH, eval_every=STEPS // 5,
-            checkpoint_every=STEPS // 5,
-        )  # fmt: skip
-    elif [r["step"] for r in records.evaluations(run)][-1:] != [
-        plan.read(run)[0].steps
-    ]:
-        api.resume(run)
-    return run
+    return trained(
+        out / "robustness" / f"{env}-{slug}", algorithm, HOME[env], steps=STEPS,
+        algo=knobs | {"hidden": HIDDEN[env]}, seeds=SEEDS, batch_size=BATCH,
+        eval_every=STEPS // 5, checkpoint_every=STEPS // 5,
+    )  # fmt: skip
 
 
 def picture(found: dict[str, Told], path: Path) -> None:
