@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO, runtime_checkable
 
 import numpy as np
-from rich.console import Console
 from rich.live import Live
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -295,6 +294,3 @@ def duration(seconds: float) -> str:
 def screen(title: str, total: int) -> Sink:
     """The panel on a terminal, plain lines elsewhere."""
     return Board(title, total) if sys.stdout.isatty() else Lines()
-
-
-console = Console()
