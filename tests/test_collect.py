@@ -162,9 +162,18 @@ def test_shares_of_two_runs(pendulum: Past, tmp_path: Path) -> None:
     assert about["env_id"] == "Pendulum-v1"
     assert about["acting"] == "sampled"
     assert json.loads(about["policies"]) == [
-        {"run": str(pendulum.run), "steps": 16}, {"run": "random", "steps": 15},
+        {"run": "run", "steps": 16}, {"run": "random", "steps": 15},
     ]  # fmt: skip
     assert json.loads(about["env_spec"])["id"] == "Pendulum-v1"
+
+
+def test_the_same_data_are_the_same_file(pendulum: Past, tmp_path: Path) -> None:
+    """Wherever the run lies, and from wherever it is named."""
+    moved = tmp_path / "elsewhere" / "run"
+    shutil.copytree(pendulum.run, moved)
+    for k, run in enumerate((pendulum.run, moved)):
+        collect([str(run)], 8, tmp_path / f"{k}.hdf5", "Pendulum-v1", replay=True)
+    assert (tmp_path / "0.hdf5").read_bytes() == (tmp_path / "1.hdf5").read_bytes()
 
 
 def test_greedy_actions(pendulum: Past, tmp_path: Path) -> None:

@@ -131,7 +131,12 @@ def _env_of(runs: list[str]) -> str:
 def _meta(
     env: str, made: gymnasium.Env, parts: list[Part], seed: int, acting: str
 ) -> dict[str, str]:
-    policies = [{"run": part.name, "steps": part.steps} for part in parts]
+    # By their names: the same data are the same file wherever the runs lie.
+    names = [Path(part.name).resolve().name for part in parts]
+    policies = [
+        {"run": name, "steps": part.steps}
+        for name, part in zip(names, parts, strict=True)
+    ]
     told = {
         "env_id": env, "algorithm_name": "softq", "softq_version": __version__,
         "acting": acting, "seed": str(seed), "policies": json.dumps(policies),
