@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import gymnasium
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 import softq
 from softq.algos import ALGOS
 from softq.data import ring
+from softq.envs import host
 from softq.log import TIMING
 from softq.train import offline
 from softq.train import step as steps
@@ -240,6 +242,33 @@ def test_fine_tuning_goes_on_from_the_last_update(tmp_path: Path) -> None:
         before.actor.mlp.layers[0].weight, after.actor.mlp.layers[0].weight
     )
     assert int(run.policy.agent.updates) == 300 + 60 - 7
+
+
+def test_the_first_step_online_is_the_policys_at_the_first_observation(
+    tmp_path: Path,
+) -> None:
+    first: dict[str, Any] = {}
+
+    def look(progress: Progress) -> bool:
+        if progress.step == 300:
+            first["actor"] = jax.tree.map(jnp.copy, progress.train.agent.actor)
+        if progress.step == 301:
+            rows = progress.train.rows.rows
+            first["obs"], first["action"] = rows.obs[0], rows.action[0]
+        return progress.step == 301
+
+    softq.train(
+        "cql", data=arrays(), out=tmp_path / "run", on_progress=look,
+        **{**TINY, **ONLINE, "eval_every": 0},
+    )  # fmt: skip
+    env = gymnasium.make("tests/Pendulum-v0")
+    obs, _ = env.reset(seed=host.episode_seed(0, 0, 0))
+    np.testing.assert_array_equal(first["obs"], obs)
+    cfg = ALGOS["cql"].Config(hidden=(8, 8))
+    key = steps.keys(Seeds(0).roots(), jnp.asarray(300))[0]
+    agent = ALGOS["cql"].init(key, SPEC, cfg)._replace(actor=first["actor"])
+    wanted = steps.act(ALGOS["cql"], cfg, agent, None, jnp.asarray(obs[None]), key)
+    np.testing.assert_allclose(first["action"], wanted[0], rtol=1e-4, atol=1e-6)
 
 
 def test_normalising_uses_the_datas_own_mean_and_deviation() -> None:
