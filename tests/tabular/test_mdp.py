@@ -1,6 +1,7 @@
 """Tables: what they are made from, and what is refused."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium
@@ -109,6 +110,24 @@ def test_a_rectangle_without_letters_is_drawn_as_one() -> None:
     letters = tabular.from_gymnasium("CliffWalking-v1", 0.99).letters
     assert letters is not None
     assert (letters.shape, set(letters.ravel())) == ((4, 12), {"."})
+
+
+@pytest.mark.parametrize(
+    ("drawn", "letters"),
+    [
+        ({"desc": [[b"S", b"G"]], "shape": (1, 2)}, [["S", "G"]]),
+        ({"shape": (2, 1)}, [["."], ["."]]), ({"shape": 2}, None), ({}, None),
+        ({"desc": [[b"S", b"#", b"G"]]}, None),  # a map of more than the states
+    ],
+)  # fmt: skip
+def test_letters_before_a_shape_and_no_map_without_either(
+    drawn: dict[str, Any], letters: Any
+) -> None:
+    there = {s: {0: [(1.0, 1 - s, 0.0, False)]} for s in range(2)}
+    env = SimpleNamespace(unwrapped=SimpleNamespace(P=there, **drawn))
+    found = tabular.from_gymnasium(env, 0.9).letters
+    assert (found is None) == (letters is None)
+    assert found is None or found.tolist() == letters
 
 
 def test_an_environment_without_a_table_is_refused() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from softq import tabular
 from softq.tabular import bounds, policies, soft, sweep
+from softq.tabular import flow as flows
 from softq.tabular.mdp import continuation
 from softq.types import SoftqError
 
@@ -264,6 +265,20 @@ def test_dense_and_krylov_solves_agree(states: int) -> None:
     visits = tabular.occupancy(mdp, one.policy)
     task = mdp.start @ tabular.evaluate(mdp, one.policy).task
     assert (visits * mdp.reward).sum() == pytest.approx(task)
+
+
+@pytest.mark.parametrize("answer", [(np.nan, 0), (1.0, 7)], ids=["a NaN", "failed"])
+def test_where_the_iteration_fails_the_system_is_factorised(
+    answer: tuple[float, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mdp = tabular.garnet(5, 30, 3, 2, 0.9)
+    pi = np.full((30, 3), 1 / 3)
+    dense = tabular.occupancy(mdp, pi)
+    found = np.zeros(30)
+    found[4] = answer[0]  # the rest looks well
+    monkeypatch.setattr(flows, "DENSE", 10)
+    monkeypatch.setattr(flows.krylov, "bicgstab", lambda *_, **__: (found, answer[1]))
+    np.testing.assert_allclose(tabular.occupancy(mdp, pi), dense, rtol=1e-9)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.05])

@@ -265,6 +265,9 @@ def test_theorem_33_holds_where_its_condition_does() -> None:
         near = 0.9 * mu + 0.1 * pi
         sides = cons.theorem_33(mdp, beta, q, 2.0, near, v)
         assert sides.slack >= -1e-12
+        far = np.abs(near - mu).sum(-1) / 2
+        rest = (mu * (mu / beta - 1)).sum(-1) - far * (mu / beta).max(-1)
+        np.testing.assert_array_equal(sides.applies, rest >= 0)
         met += int(sides.applies.sum())
     assert met > 200
     # Outside: a policy that flees the penalised actions has a bonus, not a penalty.
