@@ -9,9 +9,9 @@
 stopped, which also keeps the actor's weights at every evaluation. `gather` takes every
 run in `runs/learning/<id>-*` (`<algorithm>-<id>-*` where it is not SAC), also of
 `softq train` itself and of several seeds, and those that `report_pages.py` has kept in
-`results/runs`. It writes `results/<id>.json` and its picture, and to `policies/`, where
-there are none yet, the actor of SAC's best seed at about a third of its last return and
-at the end: those of the offline data, which therefore stay.
+`results/runs`. It writes `results/<id>.json` and its picture, and for the environments
+of the offline data to `policies/`, where there are none yet, the actor of SAC's best
+seed at about a third of its last return and at the end.
 """
 
 import argparse
@@ -19,6 +19,8 @@ import dataclasses
 import json
 from pathlib import Path
 from typing import Any
+
+import datasets
 
 HERE = Path(__file__).resolve().parent
 RUNS, KEPT = HERE.parent / "runs" / "learning", HERE / "results" / "runs"
@@ -137,7 +139,8 @@ def policies(algorithm: str, env: str, seed: int, curves: Any) -> dict[str, Any]
     """Copies the actors of a third of the last return and of the end, with a card."""
     from safetensors.numpy import load_file, save_file
 
-    if algorithm != "sac" or not (folder(env, seed) / "actors").is_dir():
+    wanted = algorithm == "sac" and env in datasets.ENVS
+    if not wanted or not (folder(env, seed) / "actors").is_dir():
         return {}
     returns = {r["step"]: r["greedy"]["return"] for r in curves[seed]}
     end = max(returns)
