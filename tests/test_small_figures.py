@@ -52,7 +52,7 @@ def test_the_network_keeps_both_modes_and_a_gaussian_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(multimodal_q, "DRAWS", 20_000)
-    numbers = multimodal_q.make(tmp_path, updates=1_500)
+    numbers = multimodal_q.make(tmp_path, updates=800)
     assert (tmp_path / "multimodal-q.png").stat().st_size > 10_000
     network, one = (
         numbers[name] for name in ("sampling network (SQL)", "Gaussian policy (SAC)")

@@ -44,7 +44,7 @@ EXTRA = {
     "calql": {"backup_entropy": True, "actor_lr": 3e-3, "gap_samples": 1},
     "cql_discrete": {"backup": "soft"},
     "td3_bc": {"q_weight": 0.1},
-    "sql": {"particles": 8, "value_samples": 16},
+    "sql": {"particles": 4, "value_samples": 16},
 }
 IMAGES = {"sql": {"particles": 32}}  # what a frame needs more
 DISCOUNT, ALPHA = 0.8, 0.05
