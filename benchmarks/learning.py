@@ -106,7 +106,7 @@ def gather(env: str, algorithm: str, reference: float | None) -> None:
         "plan": first["plan"],
         "commits": sorted({config["commit"] for config in configs}, key=str),
         "versions": first["versions"],
-        "machine": first["machine"],
+        "processors": sorted({config["machine"]["processor"] for config in configs}),
         "policies": known.get("policies") or policies(algorithm, env, best, curves),
         "evaluations": curves,
     }

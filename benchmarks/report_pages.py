@@ -68,7 +68,7 @@ def keep(run: Path) -> Path:
     kept = KEPT / run.name
     kept.mkdir(parents=True, exist_ok=True)
     config = json.loads((run / "config.json").read_text())
-    if data := config["plan"]["data"]:
+    for data in filter(None, (config["plan"].get("data"), config.get("data"))):
         data["path"] = Path(data["path"]).name
     (kept / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     shutil.copy(run / "evals.jsonl", kept)
