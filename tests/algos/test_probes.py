@@ -53,6 +53,7 @@ OPTIONS = {
     "image": Options(steps=600, learning_starts=200, batch_size=32),
     "four": Options(steps=1600, learning_starts=400, batch_size=64, num_envs=4),
 }
+BATCHES = {"sql": {"vector": 32, "image": 16}}  # its update is the dearest
 MISTAKEN = ("sac", "soft_dqn")  # are shown the mistakes of a loop, the same for all
 CASES = [(name, probe) for name, solved in SOLVES.items() for probe in solved]
 
@@ -94,6 +95,12 @@ def train(name, hosts, options, more=None):
     return [jax.tree.map(lambda leaf, i=i: leaf[i], agents) for i in range(len(hosts))]
 
 
+def options(name, kind):
+    sizes = BATCHES.get(name, {})
+    batch = sizes.get(kind, OPTIONS[kind].batch_size)
+    return dataclasses.replace(OPTIONS[kind], batch_size=batch)
+
+
 def on_vectors(name):
     return [probe for probe in SOLVES[name] if probe != "image"]
 
@@ -109,14 +116,14 @@ def solved(name):
         late = make(probe_of(name, "late_time_limit"))
         made.append(("late_time_limit, next start", late, NextEpisodesStart))
     hosts = [kind([env], seed) for seed, (_, env, kind) in enumerate(made)]
-    agents = train(name, hosts, OPTIONS["vector"])
+    agents = train(name, hosts, options(name, "vector"))
     return dict(zip([label for label, *_ in made], agents, strict=True))
 
 
 @functools.cache
 def solved_images(name):
     hosts = [Host([make(probe_of(name, "image"))], 0)]
-    return train(name, hosts, OPTIONS["image"], IMAGES.get(name))[0]
+    return train(name, hosts, options(name, "image"), IMAGES.get(name))[0]
 
 
 def as_batch(obs):
