@@ -110,8 +110,9 @@ def worlds(changes: Mapping[str, tuple[float, ...]]) -> list[dict[str, float]]:
 def perturbed(env: EnvLike, world: World) -> gymnasium.Env:
     """A new environment, changed. Raises SoftqError for what it does not have."""
     made = make(env)
+    has = names(made)
     for given in world:
-        if given not in (has := names(made)):
+        if given not in has:
             raise SoftqError(f"{_called(made)} has no {given}. It has: {_told(has)}")
     if world.get("obstacle"):
         _place(made.unwrapped, world["obstacle"])
