@@ -504,6 +504,8 @@ def test_every_format_to_every_other(tmp_path: Path) -> None:
                 write.write_minari(to, blocks, BOX, {})
             else:
                 write.write_d4rl(to, blocks, {})
+                with h5py.File(to) as file:
+                    assert not np.any(file["timeouts"][:] & file["terminals"][:])
             equal(read(to), wanted)
 
 
@@ -511,6 +513,8 @@ def test_an_open_episode_is_truncated_in_minari(tmp_path: Path) -> None:
     open_end = columns(timeouts=TIMEOUT & False)
     write.write_minari(tmp_path / "toy", open_end, BOX, {})
     same(read(tmp_path / "toy"))
+    with h5py.File(tmp_path / "toy" / "data" / "main_data.hdf5") as file:
+        assert file["episode_1/truncations"][-1]
 
 
 def test_minari_cannot_hold_a_break(tmp_path: Path) -> None:
