@@ -71,8 +71,8 @@ def test_a_total_is_the_sum_of_its_networks(beside: int) -> None:
 
 def test_the_sampler_follows_the_composed_q() -> None:
     """Of two agents with slopes of their own: near exp((Q_1 + Q_2)/α), by its cells."""
-    cfg = sql.Config(hidden=(8, 8), alpha=0.5, particles=32)
-    wide = sql.Config(hidden=(16, 16), alpha=0.5, particles=32)
+    cfg = sql.Config(hidden=(8, 8), alpha=0.5, particles=24)
+    wide = sql.Config(hidden=(16, 16), alpha=0.5, particles=24)
     spec = Spec((2,), "float32", (-1.0,), (1.0,))
     agents = [sql.init(jax.random.key(k), spec, cfg) for k in (0, 1)]
     agents = [

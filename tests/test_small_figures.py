@@ -15,7 +15,9 @@ def test_fine_tuning_compares_arms(
 ) -> None:
     monkeypatch.setattr(finetune, "CANALS", ("u",))
     monkeypatch.setattr(finetune, "EPISODES", 4)
-    monkeypatch.setattr(finetune, "CONFIGS", {"sql": finetune.CONFIGS["sql"]})
+    monkeypatch.setattr(finetune, "EVERY", 150)  # divides both trainings: one program
+    small = {"particles": 4, "value_samples": 4, "hidden": (16, 16)}
+    monkeypatch.setattr(finetune, "CONFIGS", {"sql": finetune.CONFIGS["sql"] | small})
     numbers = finetune.make(tmp_path, seeds=2, scale=0.03)
     assert (tmp_path / "finetune.png").stat().st_size > 20_000
     json.dumps(numbers)
@@ -52,7 +54,7 @@ def test_the_network_keeps_both_modes_and_a_gaussian_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(multimodal_q, "DRAWS", 20_000)
-    numbers = multimodal_q.make(tmp_path, updates=800)
+    numbers = multimodal_q.make(tmp_path, updates=400)
     assert (tmp_path / "multimodal-q.png").stat().st_size > 10_000
     network, one = (
         numbers[name] for name in ("sampling network (SQL)", "Gaussian policy (SAC)")

@@ -92,7 +92,7 @@ def test_plain_svgd_of_a_constant_energy_is_uniform() -> None:
         return u + 0.3 * svgd.direction(u, score_of_constant(u)), None
 
     begin = jax.random.normal(KEY, (256, 1))
-    u, _ = jax.jit(lambda u: jax.lax.scan(step, u, None, 800))(begin)
+    u, _ = jax.jit(lambda u: jax.lax.scan(step, u, None, 400))(begin)
     assert float(jnp.tanh(u).std()) == pytest.approx(0.575, abs=0.005)
 
 
