@@ -30,8 +30,8 @@ INTRODUCTION = """# {title}
 Written by `benchmarks/report_pages.py`, which asks `softq report`; do not edit.
 
 Greedy returns, interquartile mean and 95 % bootstrap interval over seeds. "Last" is the
-headline; "best" is chosen after the fact, and flatters. What made each number is told
-below it.
+headline; "best" is the evaluation whose mean over the seeds was the highest, chosen
+after the fact. What made each number is told below it.
 """
 
 

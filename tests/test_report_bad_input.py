@@ -101,7 +101,7 @@ def test_too_large_a_file_is_left_out(
 
 
 def test_a_run_that_still_goes_on(run: Maker, tmp_path: Path) -> None:
-    path = run("going", evals(A), watched(evals(A)))
+    path = run("going", evals(A), watched(evals(A)), steps=9_000)
     with (path / "evals.jsonl").open("a") as file:
         file.write('{"step": 4000, "se')
     (path / "ended.json").write_text('{"trouble": "Q has <b>diverged</b>"}')
@@ -109,6 +109,7 @@ def test_a_run_that_still_goes_on(run: Maker, tmp_path: Path) -> None:
     assert made.said == [
         "going: evals.jsonl ends in half a line, left out",
         "going: the run ended early: Q has <b>diverged</b>",
+        "going: evaluated up to step 3,000 of 9,000",
     ]
     assert len(rows(tmp_path / "out", "seeds")) == 9
     check(made.page)

@@ -89,7 +89,10 @@ class Learned(SphinxDirective):
             "",
             f"Greedy, after {found['updates']:,} updates: interquartile mean and 95 % "
             f"interval of {found['seeds']} seeds "
-            f"([`offline-learning.json`]({up}/offline-learning.json)).",
+            f"([`offline-learning.json`]({up}/offline-learning.json)). Light sizes: "
+            "batch 128, two layers of 128; CQL and Cal-QL with weight 10 and N = 4, "
+            "unless the row says otherwise; `-sampled`, and Cal-QL, with the sampled "
+            "gradient.",
         ]
         box = nodes.container()
         self.state.nested_parse(StringList(rows), self.content_offset, box)

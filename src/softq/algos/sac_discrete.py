@@ -2,7 +2,7 @@
 
 Equation numbers are that paper's. Every expectation over actions is an exact sum.
 Departures:
-- no ½ in front of the squared error of eq. 1, as in `sac`; temperature in log space;
+- no ½ in front of the squared error of eq. 4, as in `sac`; temperature in log space;
 - the target entropy is `target_entropy_ratio` · log|A|. The paper's 0.98 keeps the
   policy nearly uniform, and where the optimal policy is less random than that the
   temperature grows without end; the default is lower, and 0.98 can be had.
@@ -118,7 +118,7 @@ def critic_loss(
     """Eq. 1, summed over the twins: Σ_i E[(Q_i(s, a) − y)²] at the batch's actions."""
     index = jnp.broadcast_to(batch.action[None, :, None], (2, y.shape[0], 1))
     q = jnp.take_along_axis(q_values(critic, batch.obs), index, axis=-1)[..., 0]
-    loss = jnp.sum(jnp.mean((q - y[None]) ** 2, axis=-1))  # eq. 1
+    loss = jnp.sum(jnp.mean((q - y[None]) ** 2, axis=-1))  # eq. 4
     return loss, {"critic_loss": loss, "q": jnp.mean(q)}
 
 

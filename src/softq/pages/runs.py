@@ -60,6 +60,8 @@ def read(path: Path) -> Run:
         watched = []
     if trouble := _trouble(path):
         told.append(f"the run ended early: {trouble}")
+    if (last := max(record["step"] for record in evals)) < made.steps:
+        told.append(f"evaluated up to step {last:,} of {made.steps:,}")
     return Run(
         clean(path.name),
         path,
