@@ -89,16 +89,13 @@ def train(data: Path, row: str) -> None:
 
 
 def run(out: Path, algorithm: str, **options: Any) -> None:
-    """Starts a run, or goes on with it; says how it ended, unless it was stopped."""
+    """Starts a run, or goes on with it."""
     import softq
 
     if out.exists():
-        ran = softq.resume(out)
+        softq.resume(out)
     else:
-        ran = softq.train(algorithm, out=out, **options)
-    if not ran.stopped:
-        ended = {"step": ran.step, "trouble": ran.trouble}
-        (out / "ended.json").write_text(json.dumps(ended))
+        softq.train(algorithm, out=out, **options)
 
 
 def full(data: Path) -> None:

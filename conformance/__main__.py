@@ -74,7 +74,11 @@ def chosen(args: argparse.Namespace) -> tuple[list[Library], list[str]]:
     own = Library("softq", runner.ADAPTERS / "softq.py", Path(sys.executable))
     others = [library(text) for text in args.library]
     scripts = [script(text) for text in args.script]
-    return [own, *others, *scripts], args.check or every
+    asked = [own, *others, *scripts]
+    called = [one.name for one in asked]
+    if twice := [name for name in called[1:] if called.count(name) > 1]:
+        raise Mistake(f"{twice[0]} is asked already; give the script another name")
+    return asked, args.check or every
 
 
 def library(text: str) -> Library:

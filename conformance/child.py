@@ -3,8 +3,9 @@
     python -m conformance.child ADAPTER.py < requests
 
 Requests are a JSON list of [quantity, keyword arguments]; the answers, one for each,
-are the last line that is printed. An answer is {"value": …}, {"absent": true} or
-{"error": "…"}. It imports nothing but the standard library and the adapter.
+follow `conformance: ` on a line of their own. An answer is {"value": …},
+{"absent": true} or {"error": "…"}. It imports nothing but the standard library and the
+adapter.
 """
 
 import importlib.util
@@ -32,7 +33,9 @@ def answer(adapter: ModuleType, quantity: str, arguments: dict[str, Any]) -> Any
     if function is None:
         return {"absent": True}
     try:
-        return {"value": function(**arguments)}
+        value = function(**arguments)
+        json.dumps(value)  # what is no number of JSON's is this answer's fault alone
+        return {"value": value}
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         at = f"{Path(where.filename).name}:{where.lineno}"
@@ -48,7 +51,7 @@ def main() -> None:
         "differs": getattr(adapter, "DIFFERS", {}),
         "read": getattr(adapter, "READ", {}),
     }
-    print(json.dumps({**about, "answers": said}), flush=True)
+    print("\nconformance: " + json.dumps({**about, "answers": said}), flush=True)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from conformance import core
 
 ROOT = Path(__file__).resolve().parent.parent
 ADAPTERS = Path(__file__).resolve().parent / "adapters"
+MARK = "conformance: "  # before the answers, as the child prints them
 LIMIT = 3600  # seconds that a library may take
 Said = dict[str, Any]
 
@@ -46,7 +47,7 @@ def ask(library: Library, checks: list[str]) -> tuple[dict[str, str], dict[str, 
     answers = iter(answer["answers"])
     said = {name: [next(answers) for _ in core.load(name).QUESTIONS] for name in needed}
     found = {name: judged(name, said, answer["differs"]) for name in needed}
-    read = answer.get("read", {})
+    read = answer["read"]
     for name, verdict in found.items():
         if verdict["status"] == "fails" and name in read:
             verdict["why"] = read[name]
@@ -75,7 +76,20 @@ def talk(library: Library, requests: list[Any]) -> Any:
     if ran.returncode != 0:
         tail = "\n".join((ran.stderr or ran.stdout).strip().splitlines()[-5:])
         raise Failed(f"{library.name} could not be asked:\n{tail}")
-    return json.loads(ran.stdout.strip().splitlines()[-1])
+    try:
+        return _told(ran.stdout)
+    except (ValueError, LookupError, TypeError) as error:
+        raise Failed(f"{library.name} gave no answers: {error}") from error
+
+
+def _told(printed: str) -> Any:
+    """The answers among what a process printed, which its library may add to."""
+    for line in reversed(printed.splitlines()):
+        if line.startswith(MARK):
+            answer = json.loads(line.removeprefix(MARK))
+            return {"versions": answer["versions"], "differs": answer["differs"],
+                    "read": answer["read"], "answers": answer["answers"]}  # fmt: skip
+    raise ValueError("its process printed none")
 
 
 def judged(name: str, said: dict[str, list[Said]], differs: dict[str, Any]) -> Said:
@@ -90,7 +104,10 @@ def judged(name: str, said: dict[str, list[Said]], differs: dict[str, Any]) -> S
     if before and judged(before, said, differs)["status"] not in ("pass", "design"):
         return {"status": "after", "why": f"see {before}"}
     values = [answer["value"] for answer in answers]
-    verdict = core.judge(check, values)
+    try:
+        verdict = core.judge(check, values)
+    except (LookupError, TypeError, ValueError) as error:
+        return {"status": "error", "why": f"not what was asked for: {error!r}"}
     if verdict.error <= check.TOLERANCE:
         return numbers("pass", verdict)
     variant, why = differs.get(name, ("", ""))

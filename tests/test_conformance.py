@@ -67,20 +67,38 @@ def sac_update(row, alpha, learn_alpha, **question):
 
 def gap_actions(policy, samples, seed):
     return {"action": [float("nan")]}
+
+def iql_value_gradient(**question):
+    return {}
+
+def td3_bc_gradient(**question):
+    return {"actor_gradient": {1, 2}}
+
+import atexit
+atexit.register(print, "goodbye")
 """
 
 
 def test_a_library_is_asked_in_its_own_process(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(ADAPTER)
     mine = runner.Library("mine", tmp_path / "mine.py", Path(sys.executable))
-    asked = ["sac_temperature", "sac_truncation", "sac_actor", "td3_bc", "cql_uniform"]
+    asked = ["sac_temperature", "sac_truncation", "sac_actor", "sql_stein",
+             "cql_uniform", "td3_bc", "iql_expectile"]  # fmt: skip
     versions, found = runner.ask(mine, asked)
     assert versions == {"mine": "1"}
     said = [found[name]["status"] for name in asked]
-    assert said == ["design", "fails", "error", "absent", "fails"]
+    kinds = "design fails error absent fails error error"
+    assert said == kinds.split()
     assert found["sac_truncation"]["found"] == pytest.approx(0.5)
     assert found["sac_truncation"]["expected"] == pytest.approx(3.2)
     assert "no reward" in found["sac_actor"]["why"]
+
+
+def test_who_prints_no_answers_could_not_be_asked(tmp_path: Path) -> None:
+    (tmp_path / "mute.py").write_text("import os\nos._exit(0)\n")
+    mute = runner.Library("mute", tmp_path / "mute.py", Path(sys.executable))
+    with pytest.raises(runner.Failed, match="mute gave no answers"):
+        runner.ask(mute, ["td3_bc"])
 
 
 def test_what_comes_after_a_failure_is_not_judged() -> None:
@@ -99,6 +117,7 @@ def test_what_comes_after_a_failure_is_not_judged() -> None:
         (["--library", "sb3"], "which Python has sb3?"),
         (["--library", "sb3=/no/python"], "/no/python is no program"),
         (["--script", "no.py"], "there is no file no.py"),
+        (["--script", "conformance/adapters/softq.py"], "softq is asked already"),
         (["--check", "td3_bc", "--write"], "leave out --check"),
     ],
 )

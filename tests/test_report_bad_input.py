@@ -1,6 +1,7 @@
 """`softq report` of what is damaged, too much, or made to harm."""
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -47,6 +48,12 @@ def damage(how: str, good: Path) -> Path:
         config.write_text(json.dumps(made))
     elif how == "bytes":
         evaluated.write_bytes(b"\xff\xfe\n")
+    elif how == "a number":
+        made["plan"]["algo"]["lr"] = 10**400
+        config.write_text(json.dumps(made))
+    elif how == "a seed":
+        made["plan"]["seed"] = 10**4_200
+        config.write_text(json.dumps(made))
     return path
 
 
@@ -63,6 +70,8 @@ def damage(how: str, good: Path) -> Path:
         ("deep config", "config.json is damaged"),
         ("an algorithm", "config.json is damaged"),
         ("bytes", "line 1 is damaged"),
+        ("a number", "config.json is damaged"),
+        ("a seed", "config.json is damaged: a whole number has more than 64 bits"),
     ],
 )
 def test_what_is_damaged_is_told_and_the_rest_goes_on(
@@ -117,6 +126,33 @@ def test_a_run_that_still_goes_on(run: Maker, tmp_path: Path) -> None:
     said = build.build([path], tmp_path / "out").said
     assert said[1].startswith("going: no monitor of Q: ")
     assert "metrics.jsonl, line 1 is damaged" in said[1]
+
+
+def test_a_pipe_is_not_waited_for(run: Maker, tmp_path: Path) -> None:
+    path = run("piped", evals(A))
+    os.mkfifo(path / "ended.json")
+    assert build.build([path], tmp_path / "out").said == []
+
+
+def test_text_that_cannot_be_written_is_replaced(run: Maker, tmp_path: Path) -> None:
+    paths = [run("a", evals({0: A[0]})), run("b", evals({1: A[1]}), seed=1)]
+    config = json.loads((paths[1] / "config.json").read_text())
+    odd = config | {"commit": "\ud800", "versions": {"\ud800": "\x1b[31m"}}
+    (paths[1] / "config.json").write_text(json.dumps(odd))
+    named = tmp_path / "runs" / os.fsdecode(b"bad\xff")
+    paths[0].rename(named)
+    (named / "metrics.jsonl").write_text("{\n")
+    made = build.build([named, paths[1]], tmp_path / "out")
+    check(made.page)
+    assert not any("\udcff" in one or "\x1b" in one for one in made.said)
+
+
+def test_numbers_of_other_runs_do_not_stay(run: Maker, tmp_path: Path) -> None:
+    fixed = run("fixed", evals(A), watched(evals(A)), algorithm="cql",
+                data=plan.Data("d.hdf5"))  # fmt: skip
+    assert tmp_path / "out" / "q.csv" in build.build([fixed], tmp_path / "out").files
+    build.build([run("plain", evals(A))], tmp_path / "out")
+    assert not (tmp_path / "out" / "q.csv").exists()
 
 
 def test_returns_that_are_no_numbers(run: Maker, tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ from matplotlib import pyplot
 from rich.console import Console
 
 from softq import plan, plots, records, report
+from softq.pages import arms, numbers, runs
 from softq.reference import normalised
 from softq.statistics import interval, iqm
-from softq.types import Spec
+from softq.types import SoftqError, Spec
 
 Records = list[dict[str, Any]]
 SWEEP = ("gap_weight=0.5", "gap_weight=5")
@@ -192,6 +193,54 @@ def test_a_run_of_an_older_softq(tmp_path: Path, drawn: dict[str, Any]) -> None:
     report.after(path)
     title = drawn["learning_curve.png"].axes[0].get_title(loc="left")
     assert title.startswith("cql on Hopper-v5")
+
+
+def test_the_monitor_is_of_every_seed_of_an_arm(tmp_path: Path) -> None:
+    """A sweep's setting and a plain run with that knob are one arm, in any order."""
+    knobs = ("gap_weight=1", "gap_weight=5")
+    swept, more = told(knobs, 2, STEPS), told(("",), 2, STEPS)
+    for record in more:
+        record["seed"] += 7
+    paths = [
+        run(tmp_path / "swept", swept, watched(swept, q_data=10.0), seeds=2,
+            sweep={"gap_weight": [1.0, 5.0]}),
+        run(tmp_path / "more", more, watched(more, q_data=1_000.0), seeds=2, seed=7,
+            algo={"gap_weight": 5.0}),
+    ]  # fmt: skip
+    for order in (paths, paths[::-1]):
+        found, _ = arms.tasks([runs.read(path) for path in order])
+        (arm,) = (one for one in found[0].arms if len(one.lanes) == 4)
+        assert sorted(seed for _, seed in numbers.watched(arm)) == [0, 1, 7, 8]
+        promise = numbers.promise(arm)
+        assert promise is not None
+        assert promise.data == 505.0
+
+
+def test_settings_with_long_names_stay_apart(tmp_path: Path) -> None:
+    names = [", ".join(f"some_knob_{k}={k}.25" for k in range(9)) + f", last={n}"
+             for n in (1, 2)]  # fmt: skip
+    path = run(tmp_path / "long", told(tuple(names), 1, STEPS), [])
+    assert len({record["setting"] for record in runs.read(path).evals}) == 2
+
+
+@pytest.mark.parametrize(
+    "line", ['{"step": 3, "se', "[1]", '{"step": 1}', '{"step": 1, "seed": 0}']
+)
+def test_a_damaged_run_is_listed_as_such_and_the_rest_goes_on(
+    line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a[b]", "c[lr=1]"):
+        run(tmp_path / name, told(("",), 1, STEPS), [])
+    bad = tmp_path / "a[b]"
+    with (bad / "evals.jsonl").open("a") as file:
+        file.write(line)
+    with pytest.raises(SoftqError, match=r"evals\.jsonl, line 4"):
+        records.best_step(records.evaluations(bad))
+    report.listing(tmp_path)
+    shown = "".join(capsys.readouterr().out.split())
+    assert "a[b]" in shown
+    assert "line4" in shown
+    assert "c[lr=1]step300:" in shown
 
 
 def test_the_best_step_has_the_highest_mean_and_a_nan_has_the_lowest() -> None:

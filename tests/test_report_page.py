@@ -173,6 +173,10 @@ def test_many_differences_are_named_by_the_folder(run: Maker, tmp_path: Path) ->
     made = build.build(paths, tmp_path / "out")
     names = [arm.name for arm in made.tasks[0].arms]
     assert names == ["sac, plain", "sac, wild", "sac, b/wild"]
+    more = run("more", evals({3: A[0]}), algo=changed, seed=3)  # of "wild" a seed more
+    made = build.build([*paths, more], tmp_path / "out")
+    seeds = [[lane.seed for lane in arm.lanes] for arm in made.tasks[0].arms]
+    assert seeds == [[0, 1, 2], [0, 1, 2, 3], [0, 1, 2]]
 
 
 def test_common_steps_are_shown_and_said(run: Maker, tmp_path: Path) -> None:
@@ -285,6 +289,14 @@ def test_on_in_an_environment(run: Maker, tmp_path: Path) -> None:
     )
     assert "d.hdf5, then Pendulum-v1, in Pendulum-v1" in text_of(made.page)
     assert charts.unit(made.tasks[0].arms) == "updates, then environment steps"
+    data = plan.Data("hopper_medium-v2.hdf5")
+    fixed = {"algorithm": "iql", "env": "Hopper-v5", "data": data}
+    online = {**fixed, "finetune_env": "Hopper-v5", "finetune_steps": 10}
+    steps = (10_000, 500_000, 1_000_000)
+    for options, found in ((fixed, True), (online, False)):
+        path = run(f"iql-{found}", evals(A, steps), steps=1_000_000, **options)
+        (task,) = build.build([path], tmp_path / "o").tasks
+        assert bool(numbers.anchors(task, task.arms[0])) is found
 
 
 @pytest.mark.drawn

@@ -3,9 +3,12 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
+from gymnasium.envs.classic_control import PendulumEnv
 
 import softq
 from softq import cli, robustness
@@ -97,6 +100,32 @@ def test_what_is_missing_is_told_before_anything_is_played(
     monkeypatch.setattr("softq.api.judge", None)
     assert cli.main(["evaluate", str(run), "--perturb", "friction=2"]) == 2
     assert "has no friction" in capsys.readouterr().err
+
+
+def test_seeds_and_settings_of_a_run_have_pictures_of_their_own(run: Path) -> None:
+    asked = ["evaluate", str(run), "--episodes", "1", "--perturb", "length=2"]
+    assert cli.main([*asked, "--run-seed", "0"]) == 0
+    told = json.loads((run / "robustness" / "length-seed-0.json").read_text())
+    assert (told["run_seed"], told["setting"]) == (0, 0)
+
+
+def test_a_world_that_fails_is_named(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Any, action: Any) -> None:
+        raise ZeroDivisionError("no mass")
+
+    policy = softq.load(run)
+    monkeypatch.setattr(PendulumEnv, "step", fail)
+    with pytest.raises(SoftqError, match=r"^with mass 2: .* ZeroDivisionError in step"):
+        robustness.grid(policy, "Pendulum-v1", {"mass": (2.0,)}, episodes=1)
+
+
+def test_an_object_is_not_changed_under_its_owner(run: Path) -> None:
+    env = gymnasium.wrappers.TimeLimit(PendulumEnv(), 5)
+    with pytest.raises(SoftqError, match="a function that makes it"):
+        softq.evaluate(softq.load(run), env, 1, perturb={"mass": 2.0})
+    softq.evaluate(softq.load(run), env, 1)
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

@@ -263,6 +263,9 @@ def test_a_lost_run_stops_early_and_keeps_what_it_has(
     assert "Traceback" not in told
     assert (out / "checkpoints" / "100").is_dir()
     assert lines(out, "evals.jsonl")[-1]["step"] == 100
+    (ended,) = lines(out, "ended.json")
+    assert ended["step"] == 100
+    assert "Q has diverged" in ended["trouble"]
     assert softq.load(out).spec.num_actions == 2
 
 

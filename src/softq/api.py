@@ -235,14 +235,26 @@ def evaluate(
                 f"one environment object cannot play {episodes} episodes side by side. "
                 "Give its id, or a function that makes it"
             )
+        if found is None and perturb:
+            raise SoftqError(
+                "one environment object cannot be changed and stay what it is. Give "
+                "its id, or a function that makes it"
+            )
         env = found or env
     envs = [perturbed(env, perturb or {}) for _ in range(episodes)]
     shown = spec_of(envs[0])
     if shown != policy.spec:
         raise SoftqError(f"the policy was trained on {policy.spec}; found {shown}")
-    result = judge(policy.choosers, policy.agent, policy.stats, envs, seed)
+    where = ", ".join(f"{name} {value:.3g}" for name, value in (perturb or {}).items())
+    try:
+        result = judge(policy.choosers, policy.agent, policy.stats, envs, seed)
+    except SoftqError as error:
+        raise SoftqError(f"with {where}: {error}" if where else str(error)) from error
     if not np.isfinite(result.greedy.task + result.sampled.task).all():
-        raise SoftqError("the policy has diverged: its actions are NaN")
+        raise SoftqError(
+            "the policy's actions are NaN: it has diverged, or "
+            f"{f'with {where} ' if where else ''}the environment shows it NaN"
+        )
     return result
 
 

@@ -113,7 +113,8 @@ def steps(run: Path) -> list[int]:
     """The steps at which checkpoints lie, newest first."""
     folder = run / "checkpoints"
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    return sorted((int(name) for name in names if name.isdigit()), reverse=True)
+    numbers = (int(name) for name in names if name.isascii() and name.isdigit())
+    return sorted(numbers, reverse=True)
 
 
 def prune(run: Path, best: int | None) -> None:

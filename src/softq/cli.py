@@ -121,9 +121,10 @@ def _load(given: Any) -> tuple[Any, str]:
     from softq.types import SoftqError
 
     which = given.checkpoint
-    if which not in ("last", "best") and not which.isdigit():
+    number = which.isascii() and which.isdigit() and len(which) < 20
+    if which not in ("last", "best") and not number:
         raise SoftqError(f"--checkpoint is last, best or a step; found {which}")
-    step = int(which) if which.isdigit() else which
+    step = int(which) if number else which
     policy = load(given.run, step, given.run_seed, given.setting)
     return policy, getattr(given, "env", None) or plan.read(given.run)[0].env
 

@@ -1,6 +1,7 @@
 """Driving a run: what a loop yields becomes metrics, evaluations and checkpoints."""
 
 import dataclasses
+import json
 import os
 import signal
 import threading
@@ -87,6 +88,7 @@ class Driver:
     def _open(self, out: Path) -> None:
         made, offsets = self.plan, self.resumed["logs"] if self.resumed else None
         title = f"{made.algorithm} on {made.world}  →  {out}"
+        (out / "ended.json").unlink(missing_ok=True)
         self.files = log.Jsonl(out, offsets)
         self.sinks.append(self.files)
         if made.cadence.tensorboard:
@@ -116,6 +118,7 @@ class Driver:
                 self._loop(train, step, stop)
             train, step = self._state(train, step)
             if self.out is not None:
+                self._end(self.out, step, stop.signal)
                 report.after(self.out)
             policies = Policy.of_train(self.plan, self.source.spec, train)
             return Run(
@@ -127,6 +130,12 @@ class Driver:
         finally:
             for sink in self.sinks:
                 sink.close()
+
+    def _end(self, out: Path, step: int, stopped: int) -> None:
+        """Says in `ended.json` that there is nothing to go on with, and why."""
+        if self.source.trouble or (step >= self.plan.steps and not stopped):
+            told = {"step": step, "trouble": self.source.trouble}
+            (out / "ended.json").write_text(json.dumps(told) + "\n")
 
     def _state(self, train: Any, step: int) -> tuple[Any, int]:
         return (train, step) if self.last is None else (self.last.train, self.last.step)

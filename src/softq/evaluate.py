@@ -19,7 +19,7 @@ from softq.data import normalize
 from softq.envs import spec_of
 from softq.envs.host import episode_seed
 from softq.plan import Plan
-from softq.types import Key, SoftqError, cast_knobs
+from softq.types import Key, SoftqError, Spec, cast_knobs
 
 # Evaluation draws from streams of its own, so that it never changes a run.
 STREAM = 2**31 - 1
@@ -76,7 +76,7 @@ def rollout(
     """One episode in each environment, stepped together; reset seeds from `seed`.
 
     A policy that has no action left (NaN) ends its episode with a return of NaN.
-    Raises SoftqError where a reward is NaN or infinite.
+    Raises SoftqError where a reward is NaN or infinite, or an environment fails.
     """
     spec, n = spec_of(envs[0]), len(envs)
     obs = np.zeros((n, *spec.obs_shape), spec.obs_dtype)
@@ -92,7 +92,7 @@ def rollout(
         gone |= active & ~np.isfinite(action.reshape(n, -1)).all(axis=1)
         active &= ~gone
         for i in np.flatnonzero(active).tolist():
-            raw, reward, terminated, truncated, _ = envs[i].step(spec.to_env(action[i]))
+            raw, reward, terminated, truncated = _stepped(envs[i], spec, action[i])
             obs[i] = np.reshape(raw, spec.obs_shape)
             bonus = float(entropy[i]) if explore else 0.0
             task[i] += float(reward)
@@ -106,6 +106,14 @@ def rollout(
         raise SoftqError("an evaluation episode returned NaN or an infinite reward")
     task[gone] = soft[gone] = np.nan
     return Returns(*(tuple(x.tolist()) for x in (task, nats, soft, length)))
+
+
+def _stepped(env: gymnasium.Env, spec: Spec, action: Any) -> tuple[Any, ...]:
+    try:
+        return env.step(spec.to_env(action))[:4]
+    except Exception as error:
+        kind = type(error).__name__
+        raise SoftqError(f"the environment raised {kind} in step: {error}") from error
 
 
 @dataclasses.dataclass(frozen=True)

@@ -43,12 +43,19 @@ def about() -> dict[str, Any]:
 
 
 def commit() -> str | None:
-    """The git commit that softq runs from, where it runs from a checkout."""
+    """The git commit that softq runs from, where it runs from a checkout.
+
+    Where it is installed below somebody's repository, that one's is not softq's.
+    """
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True,
+            timeout=5, check=True,
+        ).stdout.strip()  # fmt: skip
+
     try:
-        ran = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent,
-            capture_output=True, text=True, timeout=5, check=True,
-        )  # fmt: skip
+        git("ls-files", "--error-unmatch", Path(__file__).name)
+        return git("rev-parse", "HEAD")
     except (OSError, subprocess.SubprocessError):
         return None
-    return ran.stdout.strip()

@@ -176,7 +176,9 @@ def build(name: str, env: str, options: dict[str, Any]) -> Plan:
 
 
 # What reading JSON that is not ours, or nested without end, may raise.
-DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+DAMAGE = (
+    ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError,
+)  # fmt: skip
 PYTHON = ("seed", "seeds", "data", "finetune_env", "finetune_steps", "sweep")
 
 

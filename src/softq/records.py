@@ -18,7 +18,13 @@ def evaluations(run: Path) -> Records:
     Raises SoftqError where a line is damaged, naming it.
     """
     path = run / "evals.jsonl"
-    return _lines(path) if path.is_file() else []
+    records = _lines(path) if path.is_file() else []
+    for number, record in enumerate(records, 1):
+        try:
+            np.isfinite([record[kind]["return"] for kind in ("greedy", "sampled")])
+        except (LookupError, TypeError) as error:
+            raise SoftqError(f"{path}, line {number} lacks a return") from error
+    return records
 
 
 def metrics(run: Path) -> Records:
@@ -28,11 +34,13 @@ def metrics(run: Path) -> Records:
 
 def _lines(path: Path) -> Records:
     records = []
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
-            records.append(json.loads(line))
-        except ValueError as error:
+            record = json.loads(line)
+            record["step"] + record["seed"]  # whose it is, in numbers
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise SoftqError(f"{path}, line {number} is damaged: {error}") from error
+        records.append(record)
     return records
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from softq import plan
@@ -27,6 +28,7 @@ from softq.records import (
 )  # fmt: skip
 from softq.reference import normalised
 from softq.statistics import interval, iqm
+from softq.types import SoftqError
 
 
 def table(records: Records) -> Table:
@@ -91,7 +93,7 @@ def after(run: Path) -> None:
             console.print(summary(records, made.env))
     try:
         for what, picture in _pictures(run, records, made, config.get("mc_return")):
-            console.print(f"{what}: {picture}")
+            console.print(f"{what}: {escape(str(picture))}")
     except ImportError:
         console.print('no picture without matplotlib: pip install "softq[plot]"')
 
@@ -152,10 +154,14 @@ def listing(runs: Path) -> None:
     console.print("and every Gymnasium id, such as HalfCheetah-v5 (extra mujoco)")
     found = sorted(path.parent for path in runs.glob("*/config.json"))
     for run in found:
-        last = evaluations(run)[-1:]
-        told = (
-            f"step {last[0]['step']:,}: {_plus_minus(last[0]['greedy'])}"
-            if last
-            else ""
-        )
-        console.print(f"run {run}  {told}", highlight=False)
+        console.print(f"run {escape(str(run))}  {_newest(run)}", highlight=False)
+
+
+def _newest(run: Path) -> str:
+    """A run's last evaluation; what is wrong where it cannot be read."""
+    try:
+        for last in reversed(evaluations(run)):
+            return f"step {last['step']:,}: {_plus_minus(last['greedy'])}"
+    except (SoftqError, OSError, LookupError, TypeError, ValueError) as error:
+        return escape(str(error))
+    return ""

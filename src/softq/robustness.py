@@ -44,8 +44,11 @@ def evaluate(
         return
     show(cells, api.evaluate(policy, env, given.episodes, given.seed), env)
     name = "-".join(changes).replace(":", "-")
+    name += f"-seed-{given.run_seed}" * (given.run_seed is not None)
+    name += f"-setting-{given.setting}" * bool(given.setting)
     about = {"env": env, "perturb": given.perturb, "episodes": given.episodes,
-             "seed": given.seed, "checkpoint": given.checkpoint}  # fmt: skip
+             "seed": given.seed, "checkpoint": given.checkpoint,
+             "run_seed": given.run_seed, "setting": given.setting}  # fmt: skip
     for path in write(cells, about, given.run / "robustness" / name):
         print(path)
 

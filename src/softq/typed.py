@@ -29,6 +29,8 @@ def typed(kind: Any, value: Any) -> Any:
         return float(value)
     if kind is not Any and type(value) is not kind:
         raise TypeError(f"{value!r} is no {kind.__name__}")
+    if kind is int and not -(2**63) <= value < 2**63:
+        raise TypeError("a whole number has more than 64 bits")
     return value
 
 

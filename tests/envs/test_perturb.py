@@ -19,6 +19,12 @@ def test_ranges_lists_and_numbers_are_read() -> None:
     assert perturb.parse("absolute-friction=1..3:3")["absolute-friction"] == (1, 2, 3)
 
 
+def test_a_part_is_spelled_as_its_model_spells_it() -> None:
+    found = perturb.parse("obs_noise=0,friction:foot_geom=0.5")
+    assert list(found) == ["obs-noise", "friction:foot_geom"]
+    perturb.perturbed("Hopper-v5", {"friction:foot_geom": 0.5}).close()
+
+
 def test_worlds_are_every_combination() -> None:
     assert perturb.worlds({"mass": (1.0, 2.0), "delay": (0.0, 1.0)}) == [
         {"mass": 1.0, "delay": 0.0}, {"mass": 1.0, "delay": 1.0},
@@ -61,7 +67,14 @@ def test_where_no_physics_change_the_model_is_left_alone(
         ("mass=1..2:1", "no range"),
         ("mass=-1", "finite and not negative"),
         ("mass=nan", "finite and not negative"),
+        ("mass=0..2", "mass must be more than zero"),
+        ("absolute-length=0", "absolute-length must be more than zero"),
         ("delay=0.5", "whole steps"),
+        ("delay=1e18", "at most 1000"),
+        ("delay=1e300", "at most 1000"),
+        ("mass=1..inf", "no range"),
+        ("mass=1..2:99999999999999", "worlds; at most 400"),
+        (",".join(f"{n}=1..2:65536" for n in ("a", "b", "c", "d")), "at most 400"),
         ("mass=1..2:21,friction=1..2:20", "420 worlds; at most 400"),
     ],
 )
@@ -227,6 +240,13 @@ def test_noise_has_its_deviation_stays_in_the_box_and_follows_the_seed() -> None
     assert seen.dtype == np.float32
     np.testing.assert_array_equal(seen, played({"obs-noise": 0.2}, 20))
     assert (seen != played({"obs-noise": 0.2}, 20, seed=1)).any()
+
+
+def test_noise_in_whole_numbers_is_not_rounded_away() -> None:
+    made = perturb.perturbed("FrozenLake-v1", {"obs-noise": 1e-3})
+    sums = [float(np.sum(made.reset(seed=seed)[0])) for seed in range(20)]
+    assert np.allclose(sums, 1.0, atol=0.05)
+    assert np.std(sums) > 0
 
 
 def test_discrete_actions_are_replaced_as_often_as_said() -> None:

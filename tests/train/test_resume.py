@@ -156,3 +156,14 @@ def test_only_the_newest_checkpoints_keep_their_replay(
     best = max(records(out, "evals.jsonl"), key=lambda r: r["greedy"]["return"])["step"]
     assert best in checkpoint.steps(out)
     softq.load(out, "best")(np.zeros(3, np.float32))
+
+
+def test_a_run_says_once_there_is_nothing_to_go_on_with(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    out, options = tmp_path / "run", tiny(eval_every=0)
+    softq.train("sac", env=ENV, out=out, on_progress=stop_at(40), **options)
+    assert not (out / "ended.json").exists()
+    softq.resume(out)
+    told = json.loads((out / "ended.json").read_text())
+    assert told == {"step": 120, "trouble": ""}

@@ -7,6 +7,7 @@ its own arrays (and `MjSpec`, for the obstacle), before the first reset.
 
 import collections
 import itertools
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +23,8 @@ World = Mapping[str, float]
 
 POINTS = 5  # of a range that does not say how many
 MOST = 400  # worlds of a grid
+LATEST = 1_000  # steps that an action may be late
+DIVIDES = ("mass", "length")  # what accelerations are divided by
 AHEAD, DEPTH, WIDTH = 2.0, 0.05, 5.0  # metres: where a bar lies, and half its sizes
 # What any environment can be given; 0 is the world as it is.
 AROUND = ("actuator-noise", "obs-noise", "delay")
@@ -54,20 +57,26 @@ def parse(text: str) -> dict[str, tuple[float, ...]]:
     name = ""
     for piece in text.split(","):
         before, equals, value = piece.rpartition("=")
-        name = before.strip().replace("_", "-") if equals else name
+        name = _spelled(before.strip()) if equals else name
         if not name or (equals and name in found):
             wrong = f"names {name} twice" if name else f"has {piece!r} without a name"
             raise SoftqError(
                 f"--perturb {text} {wrong}. Try: --perturb friction=0.5..2,delay=0,2"
             )
         found.setdefault(name, []).extend(_values(name, value.strip()))
-    number = int(np.prod([len(values) for values in found.values()]))
+    number = math.prod(len(values) for values in found.values())
     if number > MOST:
         raise SoftqError(
             f"--perturb {text} are {number:,} worlds; at most {MOST}. Try fewer values "
             "of each, such as friction=0.5..2:3"
         )
     return {name: tuple(values) for name, values in found.items()}
+
+
+def _spelled(name: str) -> str:
+    """`obs_noise` is `obs-noise`; a part is called what its model calls it."""
+    kind, colon, part = name.partition(":")
+    return kind.replace("_", "-") + colon + part
 
 
 def _values(name: str, text: str) -> list[float]:
@@ -78,10 +87,11 @@ def _values(name: str, text: str) -> list[float]:
             ends, _, number = text.partition(":")
             low, high = (float(x) for x in ends.split(".."))
             n = int(number) if number else POINTS
-            ratio = multiplies(name) and low > 0
-            values = (np.geomspace if ratio else np.linspace)(low, high, n).tolist()
-            if n < 2 or not low < high:
+            if not (n >= 2 and low < high and np.isfinite([low, high]).all()):
                 raise ValueError
+            many = min(n, MOST + 1)  # which is too many, as `parse` will say
+            ratio = multiplies(name) and low > 0
+            values = (np.geomspace if ratio else np.linspace)(low, high, many).tolist()
     except ValueError:
         raise SoftqError(
             f"{name}={text} is no number and no range. Try: {name}=0.5..2, "
@@ -89,9 +99,13 @@ def _values(name: str, text: str) -> list[float]:
         ) from None
     low = 0.0 if multiplies(name) or name in (*AROUND, "obstacle") else -np.inf
     bad = [x for x in values if not (np.isfinite(x) and x >= low)]
-    if bad or (name == "delay" and any(x % 1 for x in values)):
-        need = "whole steps" if name == "delay" else "finite and not negative"
-        raise SoftqError(f"{name} must be {need}; found {text}")
+    if name == "delay" and any(x % 1 or x > LATEST for x in values):
+        raise SoftqError(f"delay must be whole steps, at most {LATEST}; found {text}")
+    if bad:
+        raise SoftqError(f"{name} must be finite and not negative; found {text}")
+    kind = name.partition(":")[0].removeprefix("absolute-")
+    if kind in DIVIDES and not all(values):
+        raise SoftqError(f"{name} must be more than zero; found {text}")
     return values
 
 
@@ -138,7 +152,7 @@ def names(env: gymnasium.Env) -> tuple[str, ...]:
     parts = [f"{kind}:{part}" for kind, what in PARTS.items()
              for part in _parts(world.model, what)]  # fmt: skip
     fixed = [f"absolute-{name}" for name in ("friction", "gravity", *parts)]
-    bar = ("obstacle",) * Path(world.fullpath).is_file()
+    bar = ("obstacle",) * Path(getattr(world, "fullpath", "")).is_file()
     return (*PHYSICS, *bar, *around, *parts, *fixed)
 
 
@@ -271,5 +285,7 @@ class Disturbed(gymnasium.Wrapper):
     def _seen(self, obs: Any) -> Any:
         if not self.blur:
             return obs
-        noise = self.blur * self.rng.normal(size=np.shape(obs))
-        return (obs + noise).astype(np.asarray(obs).dtype)
+        seen = np.asarray(obs)
+        noisy = seen + self.blur * self.rng.normal(size=seen.shape)
+        whole = not np.issubdtype(seen.dtype, np.floating)
+        return noisy.astype(np.float32 if whole else seen.dtype)

@@ -26,6 +26,7 @@ class Lane(NamedTuple):
     """One seed of one setting of a run: its evaluations by step."""
 
     run: Run
+    setting: str
     seed: int
     evals: dict[int, dict[str, Any]]
 
@@ -120,7 +121,7 @@ def _pools(run: Run) -> list[Pool]:
         own[record["step"]] = record
     return [
         Pool(run, setting, run.plan.algorithm, method(run, setting),
-             tuple(Lane(run, seed, evals) for seed, evals in seeds.items()))
+             tuple(Lane(run, setting, *lane) for lane in seeds.items()))
         for setting, seeds in lanes.items()
     ]  # fmt: skip
 
@@ -184,11 +185,11 @@ def _label(pool: Pool, words: list[str]) -> str:
 def _arms(pools: list[Pool], words: dict[str, list[str]], said: list[str]) -> list[Arm]:
     grouped: dict[tuple[Any, ...], list[Pool]] = {}
     for pool in pools:
-        label = _label(pool, words.get(pool.algorithm, []))
-        alike = (label, *sorted(pool.fields.items()))
+        alike = (pool.algorithm, *sorted(pool.fields.items()))
         grouped.setdefault(alike, []).append(pool)
     parts: list[tuple[str, list[Pool]]] = []
-    for (label, *_), own in grouped.items():
+    for own in grouped.values():
+        label = _label(own[0], words.get(own[0].algorithm, []))
         seeds = [lane.seed for pool in own for lane in pool.lanes]
         if len(set(seeds)) == len(seeds):
             parts.append((label, own))

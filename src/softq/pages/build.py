@@ -47,8 +47,9 @@ def build(paths: Iterable[str | Path], out: Path) -> Report:
         out.mkdir(parents=True, exist_ok=True)
         studio = Studio(out, every)
         body = _body(studio, every, found, left_out, said + more)
+        text = page(_title(every), body).encode()
         index = out / "index.html"
-        index.write_text(page(_title(every), body), encoding="utf-8")
+        index.write_bytes(text)
         written = [index, *files.write(out, every), *studio.written]
     except OSError as error:
         raise SoftqError(f"cannot write to {out}: {error.strerror or error}") from error

@@ -28,8 +28,11 @@ def write(folder: Path, tasks: list[Task]) -> list[Path]:
     made = []
     for name, (head, rows) in every.items():
         body = [row for task in tasks for row in rows(task)]
+        path = folder / f"{name}.csv"
         if body or name != "q":
-            made.append(_file(folder / f"{name}.csv", head, body))
+            made.append(_file(path, head, body))
+        else:  # one of other runs may lie there
+            path.unlink(missing_ok=True)
     return made
 
 

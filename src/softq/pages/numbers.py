@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from softq.pages.arms import Arm, Task
+from softq.pages.runs import clean
 from softq.published import Published, published
 from softq.reference import normalised, score
 from softq.statistics import (
@@ -145,11 +146,12 @@ def promise(arm: Arm) -> Promise | None:
 def watched(arm: Arm) -> dict[tuple[str, int], list[dict[str, Any]]]:
     """The monitor's records of an arm, by run and seed, in order of their steps."""
     out: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for run in arm.runs:
-        for record in run.metrics:
-            if record["setting"] == arm.setting:
-                out.setdefault((run.name, record["seed"]), []).append(record)
-    return {lane: sorted(own, key=lambda r: r["step"]) for lane, own in out.items()}
+    for lane in arm.lanes:
+        mine = lane.setting, lane.seed
+        own = [r for r in lane.run.metrics if (r["setting"], r["seed"]) == mine]
+        if own:
+            out[lane.run.name, lane.seed] = sorted(own, key=lambda r: r["step"])
+    return out
 
 
 def beats(first: list[Arm], second: list[Arm]) -> Estimate:
@@ -192,14 +194,17 @@ def _made_by(arm: Arm) -> dict[str, str]:
     config = arm.runs[0].config
     versions = config.get("versions")
     pairs = versions.items() if isinstance(versions, dict) else ()
-    told = {f"version of {name}": str(value) for name, value in pairs}
-    return told | {"commit": str(config.get("commit") or "–")[:10]}
+    told = {clean(f"version of {name}"): clean(str(value)) for name, value in pairs}
+    return told | {"commit": clean(str(config.get("commit") or "–")[:10])}
 
 
 def every_anchor(task: Task, arm: Arm) -> list[Published]:
     """What is published of an arm's algorithm on its task or another version of it,
-    as far as the arm has come.
+    as far as the arm has come; nothing where it went on online, for what is published
+    of data is of data alone.
     """
+    if task.finetune:
+        return []
     found = published(arm.algorithm, task.env, dataset_of(task) if task.data else "")
     return [one for one in found if one.steps <= arm.steps[-1]]
 

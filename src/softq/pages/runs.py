@@ -17,6 +17,7 @@ from softq.records import Records
 from softq.types import SoftqError
 
 MOST_BYTES = 256 * 2**20  # of a file of records; a config's is a 256th of it
+MOST_SETTING = 2_000  # letters of a setting's name, by which it is told from others
 LARGEST = 1e100  # what is beyond is told as not finite
 RETURNS = ("return", "return_std", "entropy", "soft", "length")
 WATCHED = ("q_data", "q_policy", "q_uniform", "gap", "gap_factor")
@@ -56,7 +57,7 @@ def read(path: Path) -> Run:
     try:
         watched = list(_records(path / "metrics.jsonl", _metric, told))
     except SoftqError as error:  # the returns are whole
-        told.append(f"no monitor of Q: {error}")
+        told.append(clean(f"no monitor of Q: {error}", 400))
         watched = []
     if trouble := _trouble(path):
         told.append(f"the run ended early: {trouble}")
@@ -105,7 +106,7 @@ def _record(line: bytes) -> dict[str, Any]:
     for name in ("step", "seed"):
         if type(found.get(name)) is not int or not 0 <= found[name] < 2**53:
             raise ValueError(f"its {name} is {clean(repr(found.get(name)), 40)}")
-    found["setting"] = clean(str(found.get("setting", "")))
+    found["setting"] = clean(str(found.get("setting", "")), MOST_SETTING)
     return found
 
 
@@ -130,6 +131,8 @@ def _metric(record: dict[str, Any]) -> dict[str, Any]:
 def _trouble(path: Path) -> str:
     """Why a run ended before its time, in its own words; empty where it did not."""
     try:
+        if not (path / "ended.json").is_file():  # a pipe would be waited for
+            return ""
         with (path / "ended.json").open("rb") as file:
             found = json.loads(file.read(2**16))
         return clean(str(found.get("trouble") or ""), 400)

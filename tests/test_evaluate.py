@@ -1,0 +1,74 @@
+"""Episodes as they are scored: what counts, which seeds they have, what goes wrong."""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+
+from softq.envs.host import episode_seed
+from softq.evaluate import STREAM, rollout
+from softq.types import SoftqError
+
+
+class Short(gymnasium.Env[np.ndarray, np.ndarray]):
+    """A reward of 1 a step; as many steps as it is told; remembers its seeds."""
+
+    observation_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
+    action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+    def __init__(self, steps: int):
+        self.steps = steps
+        self.seeds: list[int | None] = []
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        self.seeds.append(seed)
+        self.left = self.steps
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: Any) -> Any:
+        self.left -= 1
+        return np.zeros(1, np.float32), 1.0, self.left == 0, False, {}
+
+
+def choose(key: Any, obs: Any) -> Any:
+    """Half a nat in every state, at a temperature of 0.2."""
+    n = len(obs)
+    return np.zeros((n, 1), np.float32), np.full(n, 0.5), 0.2
+
+
+@pytest.mark.parametrize("explore", [False, True])
+def test_only_a_sampled_policy_is_paid_for_its_entropy(explore: bool) -> None:
+    found = rollout(choose, [Short(2), Short(3)], 0, explore)
+    assert found.task == (2.0, 3.0)
+    assert found.length == (2, 3)
+    assert found.entropy == ((1.0, 1.5) if explore else (0.0, 0.0))
+    assert found.soft == pytest.approx((2.2, 3.3) if explore else (2.0, 3.0))
+
+
+def test_every_episode_has_a_seed_of_its_own() -> None:
+    envs = [Short(1), Short(1), Short(1)]
+    rollout(choose, envs, 7, True)
+    seeds = [env.seeds for env in envs]
+    assert seeds == [[episode_seed(7, STREAM - k, 0)] for k in range(3)]
+    assert len({one for (one,) in seeds}) == 3
+
+
+def test_an_environment_that_fails_is_told() -> None:
+    class Broken(Short):
+        def step(self, action: Any) -> Any:
+            raise RuntimeError("the motor burnt out")
+
+    with pytest.raises(SoftqError, match="raised RuntimeError in step: the motor"):
+        rollout(choose, [Broken(1)], 0, False)
+
+
+def test_a_policy_without_an_action_has_no_return() -> None:
+    def lost(key: Any, obs: Any) -> Any:
+        action, nats, alpha = choose(key, obs)
+        action[1] = np.nan
+        return action, nats, alpha
+
+    found = rollout(lost, [Short(2), Short(3)], 0, True)
+    assert found.task[0] == 2.0
+    assert np.isnan([found.task[1], found.soft[1]]).all()
