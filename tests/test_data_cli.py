@@ -61,6 +61,26 @@ def test_info(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert told["sha256"] in "".join(c for c in out if c.isalnum())
 
 
+def test_names_with_brackets_are_shown_as_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    hdf(tmp_path / "[old] a.hdf5", "[/x]", timeouts=np.zeros(N, bool))
+    for command in ("info", "doctor"):
+        datacli.main([command, "[old] a.hdf5"])
+        assert "[old] a.hdf5" in capsys.readouterr().out
+
+
+def test_what_convert_has_to_guess_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "blind.hdf5"
+    with h5py.File(hdf(path), "a") as file:
+        del file["timeouts"], file["next_observations"]
+    assert datacli.main(["convert", str(path), "--out", str(tmp_path / "b.hdf5")]) == 0
+    assert "no timeouts and no next_observations" in capsys.readouterr().err
+
+
 def test_info_without_a_score(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -267,6 +268,20 @@ def test_a_lost_run_stops_early_and_keeps_what_it_has(
     assert ended["step"] == 100
     assert "Q has diverged" in ended["trouble"]
     assert softq.load(out).spec.num_actions == 2
+
+
+@pytest.mark.parametrize("env_id", ["evil:Evil-v0", ":x-v0", "GymV26Environment-v0"])
+def test_a_file_does_not_say_what_is_imported(
+    env_id: str, folder: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    (folder / "evil.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setattr(
+        "softq.api.offline.source", lambda _: SimpleNamespace(env_id=env_id)
+    )
+    assert api.home("any.hdf5") is None
+    assert f"no evaluation, for the data are of {env_id}" in capsys.readouterr().out
 
 
 def test_data_without_an_environment(

@@ -131,8 +131,10 @@ def home(data: str | Path | Mapping[str, Any] | Data) -> str | None:
     if env_id is None:
         return None
     try:
+        if ":" in env_id:  # a module and a name: a file shall not say what is imported
+            raise SoftqError("that names code to import")
         make(env_id).close()
-    except SoftqError as error:
+    except Exception as error:  # it may be any id, of this machine's or of no package
         print(f"no evaluation, for the data are of {env_id}: {error}. Try: --eval-env")
         return None
     return env_id

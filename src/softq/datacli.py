@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from tyro.conf import Positional
 
@@ -101,7 +103,7 @@ def _info(given: InfoOptions) -> int:
     for name, field in told["fields"].items():
         low, high = told["ranges"].get(_plain(name), ("", ""))
         out.add_row(
-            name, str(field["shape"]), field["dtype"], _short(low), _short(high)
+            escape(name), str(field["shape"]), field["dtype"], _short(low), _short(high)
         )
     console.print(out)
     return 0
@@ -117,9 +119,10 @@ def _short(value: Any) -> str:
 
 
 def _summary(told: dict[str, Any]) -> Table:
-    out = Table(title=told["path"], title_justify="left", show_header=False)
+    out = Table(title=escape(told["path"]), title_justify="left", show_header=False)
     rows = [
-        ("format", told["format"]), ("environment", told["env_id"] or "not told"),
+        ("format", told["format"]),
+        ("environment", escape(told["env_id"] or "not told")),
         ("steps", f"{told['steps']:,}"),
         ("episodes", f"{told['episodes']:,} ({told['terminated']:,} terminated)"),
         ("return", _spread(told["returns"])), ("length", _spread(told["lengths"])),
@@ -140,7 +143,7 @@ def _spread(told: dict[str, float]) -> str:
 
 
 def _table(title: str, *columns: str) -> Table:
-    out = Table(title=title, title_justify="left")
+    out = Table(title=escape(title), title_justify="left")
     for name in columns:
         out.add_column(name)
     return out
@@ -159,7 +162,8 @@ def _doctor(given: DoctorOptions) -> int:
     out = _table(report.path, "severity", "what", "found", "training")
     for finding in report.findings:
         colour = COLOURS[finding.severity]
-        out.add_row(f"[{colour}]{finding.severity}[/]", *finding[1:])
+        told = map(escape, finding[1:])
+        out.add_row(f"[{colour}]{finding.severity}[/]", *told)
     Console().print(out)
     return int(severe)
 
@@ -181,6 +185,8 @@ def _spec(env: str | None) -> Spec | None:
 
 def _convert(given: ConvertOptions) -> int:
     found, spec = source(given.file), _spec(given.env)
+    for note in found.notes:
+        print(f"softq: {found.name}: {note}", file=sys.stderr)
     if spec is not None:
         agrees(found, spec, given.env or "")
     chosen = spec or _assumed(found)
@@ -215,8 +221,8 @@ def _assumed(found: Source) -> Spec:
     """The Spec of data alone, its largest action found in blocks."""
     if found.layout.action_dim:
         return assumed(found, np.empty(0))
-    most = max(int(block.action.max()) for block in found.blocks())
-    return assumed(found, np.array([most]))
+    ends = [(block.action.min(), block.action.max()) for block in found.blocks()]
+    return assumed(found, np.array(ends))
 
 
 def _sound(found: Source, spec: Spec, strict: bool) -> Iterator[Block]:

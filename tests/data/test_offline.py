@@ -7,6 +7,7 @@ import os
 import sys
 import types
 import zipfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,13 @@ def test_ogbench_stops_inside_a_trajectory(tmp_path: Path, block: int) -> None:
     same(read(npz(tmp_path / "c.npz", **cut)), slice(0, 5), ends=(2, 4))
 
 
+def test_ogbench_in_its_compact_form(tmp_path: Path, block: int) -> None:
+    """Terminals on the last two rows of a trajectory; valids say which is no step."""
+    path = npz(tmp_path / "toy.npz", terminals=np.array([0, 0, 1, 1, 0, 0, 1, 1], F),
+               valids=np.array([1, 1, 1, 0, 1, 1, 1, 0], F))  # fmt: skip
+    same(read(path, spec=BOX))
+
+
 def test_ogbench_with_next_observations(tmp_path: Path) -> None:
     found = read(
         npz(
@@ -248,7 +256,7 @@ def test_discrete_actions() -> None:
     )
     with pytest.raises(SoftqError, match=r"row 0 has action 0; there are 3 .* from 1"):
         read(columns(actions=actions), spec=shifted)
-    with pytest.raises(SoftqError, match="action -1"):
+    with pytest.raises(SoftqError, match="actions from -1 to 1"):
         read(columns(actions=actions - 1))
 
 
@@ -409,6 +417,86 @@ def test_npz_header_that_lies(tmp_path: Path) -> None:
         read(path)
 
 
+@pytest.mark.parametrize(
+    "header", [b"{[]: 1}", b"{'descr': (), 'fortran_order': False, 'shape': (8,)}",
+               b"{'descr': '<f4', (", b"(" * 300],
+)  # fmt: skip
+def test_npz_headers_that_are_no_header(header: bytes, tmp_path: Path) -> None:
+    text = header + b" " * (118 - len(header)) + b"\n" if len(header) < 118 else header
+    start = np.lib.format.magic(1, 0) + len(text).to_bytes(2, "little")
+    bad = tmp_path / "bad.npz"
+    with zipfile.ZipFile(npz(tmp_path / "toy.npz")) as good, \
+            zipfile.ZipFile(bad, "w") as file:  # fmt: skip
+        for name in good.namelist():
+            told = start + text if name == "rewards.npy" else good.read(name)
+            file.writestr(name, told)
+    with pytest.raises(source.Refused, match="rewards has a damaged header"):
+        recorded(bad)
+
+
+def test_a_header_that_claims_more_than_headers_are(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.npz"
+    with zipfile.ZipFile(bad, "w") as file:
+        long = (2**31).to_bytes(4, "little")
+        file.writestr("rewards.npy", np.lib.format.magic(2, 0) + long)
+    with pytest.raises(source.Refused, match="a header of 2,147,483,648 bytes"):
+        recorded(bad)
+
+
+def test_what_claims_far_more_than_it_holds(tmp_path: Path) -> None:
+    path = hdf(tmp_path / "toy.hdf5", rewards=None)
+    with h5py.File(path, "a") as file:
+        file.create_dataset("rewards", (10**11,), "f4", chunks=(1024,))
+    with pytest.raises(source.Refused, match="claims 400,000,000,000 bytes, of which"):
+        recorded(path)
+
+
+def test_blocks_of_wide_actions_are_short() -> None:
+    assert source.Layout((2,), "float32", 10**8).rows() == 1
+    assert source.Layout((2,), "float32", 1).rows() == source.BLOCK_ROWS
+
+
+@pytest.mark.parametrize("action", [[-3, -1], [0, 2**40], [-1, 0]])
+def test_indices_that_no_one_means(action: list[int]) -> None:
+    given = columns(actions=np.resize(np.array(action), 6))
+    with pytest.raises(SoftqError, match=r"has actions from .* give the environment"):
+        read(given)
+
+
+def test_rewards_beyond_float32_are_infinite() -> None:
+    with pytest.raises(SoftqError, match="NaN or infinity, first in row 0"):
+        read(columns(rewards=np.full(6, 1e39)))
+
+
+def test_minari_episodes_of_other_arrays(tmp_path: Path) -> None:
+    whole = {"actions": np.arange(3), "observations": np.zeros((4, 2), F)}
+    obs = {f"observations/{k}": np.zeros((4, 1), F) for k in "xy"}
+    for k, changes in enumerate((whole, {"observations": None} | obs)):
+        with pytest.raises(source.Refused, match="episode_1 has other arrays than"):
+            read(mini(tmp_path / str(k), **changes))
+
+
+def test_minari_of_hostile_nesting(tmp_path: Path) -> None:
+    path = mini(tmp_path / "toy", observations=None)
+    with h5py.File(path / "data" / "main_data.hdf5", "a") as file:
+        group = file["episode_0"].create_group("observations")
+        for _ in range(30):  # each holds the next twice: 2³⁰ paths
+            inner = group.create_group("a")
+            group["b"] = inner
+            group = inner
+    with pytest.raises(source.Refused, match="nested more than 16 deep"):
+        recorded(path)
+    deep = mini(tmp_path / "deep")
+    meta = json.dumps({"env_spec": "[" * 100_000})
+    (deep / "data" / "metadata.json").write_text(meta)
+    assert recorded(deep).env_id is None
+    kind = mini(tmp_path / "kind", observations=None)
+    with h5py.File(kind / "data" / "main_data.hdf5", "a") as file:
+        file["episode_0/observations"] = np.dtype("f4")
+    with pytest.raises(source.Refused, match="is no array"):
+        recorded(kind)
+
+
 def test_links_out_of_the_file_are_refused(tmp_path: Path) -> None:
     other = hdf(tmp_path / "other.hdf5")
     path = hdf(tmp_path / "a.hdf5", rewards=None)
@@ -445,7 +533,7 @@ def test_minari_lengths_and_fields(tmp_path: Path) -> None:
         read(mini(tmp_path / "b", terminations=None))
     with pytest.raises(SoftqError, match="episode_0 has no rewards"):
         read(mini(tmp_path / "c", rewards=None))
-    with pytest.raises(SoftqError, match="episode_1 has observations of another shape"):
+    with pytest.raises(SoftqError, match="episode_1 has other arrays than episode_0"):
         read(mini(tmp_path / "d", observations=np.zeros((4, 3), F)))
 
 
@@ -550,6 +638,30 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
     with pytest.raises(SoftqError, match="is there already"):
         write.write_d4rl(path, columns(), {})
     assert path.read_bytes() == before
+
+
+def test_two_who_write_the_same_do_not_meet(tmp_path: Path) -> None:
+    path = tmp_path / "a.hdf5"
+    with ExitStack() as stack:
+        first = stack.enter_context(write.d4rl_writer(path, {}))
+        first(columns())
+        with write.d4rl_writer(path, {}) as second:
+            second(columns())
+            second(columns())
+        first(columns())
+        first(columns())
+        with pytest.raises(SoftqError, match="is there already"):
+            stack.close()
+    with h5py.File(path) as file:
+        assert file["rewards"].shape == (12,)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.hdf5"]
+
+
+def test_names_too_long_for_any_file(tmp_path: Path) -> None:
+    with pytest.raises(SoftqError, match=r"cannot write .*too long"):
+        write.write_d4rl(tmp_path / ("a" * 300), columns(), {})
+    with pytest.raises(SoftqError, match=r"cannot read .*too long"):
+        recorded(tmp_path / ("a" * 300))
 
 
 def test_a_full_disk_leaves_nothing(

@@ -6,7 +6,8 @@ was not recorded), and a terminal step, whose successor has no value, keeps its 
 observation in place of the next episode's first.
 
 OGBench stores T+1 rows for a trajectory of T steps. The row with `terminals` = 1 is
-its last observation, no step. `masks`, not `terminals`, say where the world ended.
+its last observation, no step; in its compact form, where the step before has it too,
+`valids` = 0 marks that row. `masks`, not `terminals`, say where the world ended.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,7 +32,7 @@ from softq.data.source import (
 )
 
 NEEDED = ("observations", "actions", "rewards", "terminals")
-FIELDS = (*NEEDED, "timeouts", "next_observations", "masks")
+FIELDS = (*NEEDED, "timeouts", "next_observations", "masks", "valids")
 # Columns by name, each with `shape`, `dtype` and `[a:b]`, while the file is open.
 Opened = Callable[[], AbstractContextManager[dict[str, Any]]]
 
@@ -137,9 +138,11 @@ def _raw(
         cut = {field: np.asarray(c[rows]) for field, c in columns.items()}
         flags = {
             field: as_flags(cut[field], field, start, name)
-            for field in ("terminals", "timeouts", "masks")
+            for field in ("terminals", "timeouts", "masks", "valids")
             if field in cut
         }
+        if stops and "valids" in flags:
+            flags["terminals"] = ~flags["valids"]
         if stops and rows.stop == length:
             flags["terminals"][-1] = True
         led = cut.get("next_observations")

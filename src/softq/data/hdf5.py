@@ -15,6 +15,8 @@ from softq.data import flat
 from softq.data.source import Refused, Source
 from softq.types import SoftqError
 
+CLAIMED, MOST_DEFLATED = 2**28, 1_100  # gzip saves no more than that
+
 
 def library() -> Any:
     """The package h5py. Raises SoftqError where it is missing."""
@@ -39,7 +41,10 @@ def opened(path: Path) -> Iterator[Any]:
     try:
         with h5py.File(path, "r") as file:
             yield file
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+    except (
+        OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError,
+        MemoryError,
+    ) as error:  # fmt: skip
         raise Refused(
             f"{path} is damaged or cut off: {error}. Fetch it again"
         ) from error
@@ -67,6 +72,13 @@ def member(group: Any, name: str, path: Path) -> Any:
         )
     if getattr(found, "shape", ()) is None:
         raise Refused(f"{path}: {name} is a dataset without values")
+    if isinstance(found, h5py.Dataset):
+        stored = found.id.get_storage_size()
+        if found.nbytes > CLAIMED and found.nbytes > MOST_DEFLATED * stored:
+            raise Refused(
+                f"{path}: {name} claims {found.nbytes:,} bytes, of which {stored:,} "
+                "are stored: it is damaged, or was never filled"
+            )
     return found
 
 

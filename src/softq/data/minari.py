@@ -1,5 +1,6 @@
 """Minari's HDF5 datasets: a group an episode, T+1 observations for T steps."""
 
+import itertools
 import json
 import os
 import re
@@ -26,6 +27,7 @@ from softq.types import SoftqError
 
 NAME = re.compile(r"[\w./-]*[\w]-v\d+")
 PARTS = ("actions", "rewards", "terminations", "truncations")
+MOST_PARTS, DEEPEST = 1_000, 16  # of dictionaries of observations
 
 
 class Episode(NamedTuple):
@@ -93,7 +95,7 @@ def minari(path: Path) -> Source:
     with opened(path) as file:
         names, steps = _names(file, path)
         first = _episode(file, names[0], path)
-        made, fields = _layout(first, path), _fields(first)
+        made, fields, alike = _layout(first, path), _fields(first), _parts(first)
         meta = _metadata(file, path)
     told = meta.get("total_episodes")
     notes: tuple[str, ...] = ()
@@ -104,7 +106,13 @@ def minari(path: Path) -> Source:
         row = 0
         with opened(path) as file:
             for name in names:
-                for block in _steps(_episode(file, name, path), made, row, path):
+                episode = _episode(file, name, path)
+                if _parts(episode) != alike:
+                    raise Refused(
+                        f"{path}: {name} has other arrays than {names[0]}: "
+                        f"{_parts(episode)}, there {alike}"
+                    )
+                for block in _steps(episode, made, row, path):
                     yield block
                     row += len(block.row)
 
@@ -140,7 +148,12 @@ def _episode(file: Any, name: str, path: Path) -> Episode:
     """An episode's datasets, of lengths that fit. Raises Refused otherwise."""
     group = member(file, name, path)
     rest = {part: member(group, part, path) for part in PARTS}
-    obs = dict(_leaves(group, "observations", path))
+    leaves = itertools.islice(_leaves(group, "observations", path), MOST_PARTS + 1)
+    obs = dict(leaves)
+    if len(obs) > MOST_PARTS:
+        raise Refused(
+            f"{path}: {name} has more than {MOST_PARTS} parts of observations"
+        )
     missing = [part for part, found in rest.items() if not hasattr(found, "shape")]
     if missing := missing + ([] if obs else ["observations"]):
         raise Refused(
@@ -150,6 +163,8 @@ def _episode(file: Any, name: str, path: Path) -> Episode:
     steps = rest["actions"].shape[0] if rest["actions"].shape else 0
     wanted = dict.fromkeys(rest, steps) | dict.fromkeys(obs, steps + 1)
     for part, found in (rest | obs).items():
+        if not isinstance(found, library().Dataset):
+            raise Refused(f"{path}: {name}/{part} is no array")
         if library().check_vlen_dtype(found.dtype) == np.uint8:
             raise Refused(
                 f"{path}: {name}/{part} holds JPEG images, which lose what was seen; "
@@ -166,6 +181,8 @@ def _episode(file: Any, name: str, path: Path) -> Episode:
 
 def _leaves(group: Any, name: str, path: Path) -> Iterator[tuple[str, Any]]:
     """Observations by name; those of dictionaries in the order of their keys."""
+    if name.count("/") > DEEPEST:
+        raise Refused(f"{path}: its observations are nested more than {DEEPEST} deep")
     found = member(group, name.rsplit("/", 1)[-1], path)
     if found is None:
         return
@@ -201,13 +218,23 @@ def _fields(first: Episode) -> dict[str, tuple[tuple[int, ...], str]]:
     }
 
 
+def _parts(episode: Episode) -> dict[str, tuple[int, ...]]:
+    """The shape of a row of every observation, and of an action; and whether it is
+    whole, for a Discrete action and a Box of one look alike otherwise.
+    """
+    action = episode.rest["actions"]
+    whole = np.dtype(action.dtype).kind in "iub"
+    obs = {part: tuple(x.shape[1:]) for part, x in episode.obs.items()}
+    return obs | {"index" if whole else "actions": tuple(action.shape[1:])}
+
+
 def _steps(episode: Episode, made: Layout, row: int, path: Path) -> Iterator[Block]:
     """An episode's steps in blocks; `row` is the number of its first."""
     length, size = episode.rest["actions"].shape[0], made.rows()
     for start in range(0, length, size):
         stop = min(start + size, length)
         n, rows, name = stop - start, slice(start, stop), str(path)
-        obs = _observations(episode, slice(start, stop + 1), made, path)
+        obs = _observations(episode, slice(start, stop + 1), made)
         flags = [
             as_flags(episode.rest[part][rows], part, row + start, name)
             for part in ("terminations", "truncations")
@@ -222,20 +249,12 @@ def _steps(episode: Episode, made: Layout, row: int, path: Path) -> Iterator[Blo
         )  # fmt: skip
 
 
-def _observations(
-    episode: Episode, rows: slice, made: Layout, path: Path
-) -> np.ndarray:
+def _observations(episode: Episode, rows: slice, made: Layout) -> np.ndarray:
     parts = [found[rows] for found in episode.obs.values()]
     wide = parts[0] if len(parts) == 1 else np.concatenate(
         [part.reshape(len(part), -1).astype(np.float32) for part in parts], axis=1
     )  # fmt: skip
-    try:
-        return as_obs(wide, made)
-    except ValueError as error:
-        raise Refused(
-            f"{path}: episode_{episode.number} has observations of another shape "
-            f"than the first episode's {list(made.obs_shape)}"
-        ) from error
+    return as_obs(wide, made)
 
 
 def _metadata(file: Any, path: Path) -> dict[str, Any]:
@@ -246,7 +265,7 @@ def _metadata(file: Any, path: Path) -> dict[str, Any]:
         return {name: _plain(file.attrs[name]) for name in names if name in file.attrs}
     try:
         found = json.loads(beside.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Refused(f"{beside} cannot be read: {error}") from error
     return found if isinstance(found, dict) else {}
 
@@ -260,7 +279,7 @@ def _env_id(meta: dict[str, Any]) -> str | None:
     found = meta.get("env_spec")
     try:
         found = json.loads(found) if isinstance(found, str) else found
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     told = found.get("id") if isinstance(found, dict) else None
     return told if isinstance(told, str) else None

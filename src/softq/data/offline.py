@@ -22,6 +22,7 @@ from softq.types import Batch, SoftqError, Spec
 
 Data = str | Path | Mapping[str, Any]
 EDGE = np.float32(1 - 1e-6)
+MOST_ACTIONS = 2**16
 SLACK = np.float32(1e-5)  # rounding beyond ±1 that is no action outside the bounds
 NAMES = {
     "obs": "observations", "next_obs": "next_observations", "action": "actions",
@@ -61,6 +62,12 @@ def source(data: Data) -> Source:
     if isinstance(data, Mapping):
         return arrays(data)
     path = Path(data)
+    try:
+        path.stat()
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        raise SoftqError(f"cannot read {path}: {error}") from error
     if path.is_dir():
         found = minari.inside(path)
         if found is None:
@@ -163,7 +170,13 @@ def assumed(found: Source, action: np.ndarray) -> Spec:
     made, dim = found.layout, found.layout.action_dim
     if dim:
         return Spec(made.obs_shape, made.obs_dtype, (-1.0,) * dim, (1.0,) * dim)
-    return Spec(made.obs_shape, made.obs_dtype, num_actions=int(action.max()) + 1)
+    low, high = int(action.min()), int(action.max())
+    if low < 0 or high >= MOST_ACTIONS:
+        raise Refused(
+            f"{found.name} has actions from {low} to {high}; softq reads 0, 1, … below "
+            f"{MOST_ACTIONS:,}. Store them so, or give the environment: --eval-env ID"
+        )
+    return Spec(made.obs_shape, made.obs_dtype, num_actions=high + 1)
 
 
 def _gather(found: Source) -> tuple[dict[str, Any], np.ndarray]:
@@ -200,7 +213,11 @@ def check_finite(name: str, block: Block) -> None:
 
 
 def _finite(name: str, field: str, values: np.ndarray, row: np.ndarray | None) -> None:
-    if values.dtype.kind != "f" or np.isfinite(values).all():
+    if values.dtype.kind != "f":
+        return
+    with np.errstate(over="ignore"):
+        values = values.astype(np.float32)  # as which they are learned from
+    if np.isfinite(values).all():
         return
     bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
     at = int(bad.argmax())

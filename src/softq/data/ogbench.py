@@ -1,5 +1,6 @@
 """OGBench's npz files, read in blocks and without ever opening a pickle."""
 
+import lzma
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -15,21 +16,36 @@ from softq.data.hdf5 import sha256
 from softq.data.source import Refused, Source, number
 
 HEADERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
+    (1, 0): (np.lib.format.read_array_header_1_0, 2),
+    (2, 0): (np.lib.format.read_array_header_2_0, 4),
 }
+LONGEST = 10_000  # bytes of a header
+
+
+def _header(stream: Any, field: str, name: str) -> tuple[Any, bool, Any]:
+    """(shape, by columns, dtype) as an npy file tells them; else raises Refused."""
+    version = np.lib.format.read_magic(stream)
+    if version not in HEADERS:
+        raise Refused(f"{name}: {field} is of npy format {version}; softq reads 1, 2")
+    read, width = HEADERS[version]
+    start = stream.tell()
+    length = int.from_bytes(stream.read(width), "little")
+    if length > LONGEST:
+        raise Refused(
+            f"{name}: {field} has a header of {length:,} bytes: it is damaged"
+        )
+    stream.seek(start)
+    try:
+        return read(stream)
+    except Exception as error:  # NumPy parses it as Python, and fails in as many ways
+        raise Refused(f"{name}: {field} has a damaged header: {error}") from error
 
 
 class Member:
     """One array of an npz file; `[a:b]` reads only those rows, best in order."""
 
     def __init__(self, stream: Any, size: int, field: str, name: str):
-        version = np.lib.format.read_magic(stream)
-        if version not in HEADERS:
-            raise Refused(
-                f"{name}: {field} is of npy format {version}; softq reads 1, 2"
-            )
-        self.shape, fortran, self.dtype = HEADERS[version](stream)
+        self.shape, fortran, self.dtype = _header(stream, field, name)
         number(field, (self.shape, self.dtype), name)
         if fortran and len(self.shape) > 1:
             raise Refused(
@@ -73,7 +89,7 @@ def _columns(path: Path) -> Iterator[dict[str, Any]]:
             yield found
     except (
         zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError,
-        NotImplementedError,
+        NotImplementedError, MemoryError, lzma.LZMAError,
     ) as error:  # fmt: skip
         raise Refused(
             f"{path} is damaged or cut off: {error}. Fetch it again"

@@ -50,8 +50,8 @@ class Layout(NamedTuple):
 
     def rows(self) -> int:
         """How many rows a block has."""
-        one = math.prod(self.obs_shape) * np.dtype(self.obs_dtype).itemsize
-        return max(1, min(BLOCK_ROWS, BLOCK_BYTES // max(1, one)))
+        obs = math.prod(self.obs_shape) * np.dtype(self.obs_dtype).itemsize
+        return max(1, min(BLOCK_ROWS, BLOCK_BYTES // max(1, obs, 4 * self.action_dim)))
 
     def bytes(self) -> int:
         """Bytes that one transition takes in a Batch, with its episode end."""

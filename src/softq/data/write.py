@@ -8,8 +8,9 @@ environment's units. An episode ends at a terminal or a timeout.
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -103,31 +104,30 @@ def columns_of(block: Block) -> dict[str, np.ndarray]:
 
 @contextmanager
 def _atomic(path: Path) -> Iterator[Path]:
-    """Another name to write to, which becomes `path` where no error is raised."""
+    """Another name to write to, which becomes `path` where no error is raised.
+
+    It lies in a folder of its own, so that two who write the same do not meet.
+    """
+    try:
+        _free(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".softq-", dir=path.parent))
+        try:
+            working = folder / path.name
+            yield working
+            for file in [working] if working.is_file() else working.rglob("*.*"):
+                _sync(file)
+            _free(path)  # it may have come while this was written
+            working.rename(path)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        raise SoftqError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _free(path: Path) -> None:
     if path.exists():
         raise SoftqError(f"{path} is there already. Remove it, or give another --out")
-    working = path.with_name(f".{path.name}.tmp")
-    try:
-        _remove(working)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield working
-        for file in [working] if working.is_file() else working.rglob("*.*"):
-            _sync(file)
-        working.rename(path)
-    except OSError as error:
-        _remove(working)
-        raise SoftqError(f"cannot write {path}: {error.strerror or error}") from error
-    except BaseException:
-        _remove(working)
-        raise
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):  # it was never there, or never could be
-            path.unlink()
 
 
 def _sync(path: Path) -> None:
