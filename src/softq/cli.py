@@ -199,10 +199,10 @@ def _collect(args: list[str]) -> int:
         greedy=given.greedy, replay=given.replay, form=given.format,
     )  # fmt: skip
     mean = told["mean_return"]
-    said = "no whole episode" if mean is None else f"mean return {mean:,.1f}"
-    print(
-        f"{given.out}: {told['steps']:,} steps, {told['episodes']:,} episodes, {said}"
-    )
+    said = "no whole episode"
+    if mean is not None:
+        said = f"whole episodes: {told['episodes']:,}, mean return {mean:,.1f}"
+    print(f"{given.out}: {told['steps']:,} steps, {said}")
     return 0
 
 

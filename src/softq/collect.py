@@ -107,10 +107,11 @@ class _Returns:
 
     def add(self, block: dict[str, np.ndarray]) -> None:
         ends = block["terminals"] | block["timeouts"]
-        for reward, end in zip(block["rewards"], ends, strict=True):
+        cuts = block.get("cuts", np.zeros(len(ends), bool))
+        for reward, end, cut in zip(block["rewards"], ends, cuts, strict=True):
             self.now += float(reward)
             if end:
-                self.whole.append(self.now)
+                self.whole += [] if cut else [self.now]
                 self.now = 0.0
         self.steps += len(ends)
 
@@ -159,8 +160,9 @@ def _played(
         obs = episode.obs
         episode.advance(act(t, obs))
         after, reward, terminated, truncated = episode.commit()
-        cut = (truncated or t == part.steps) and not terminated
-        rows.append((obs, episode.given, reward, after, terminated, cut))
+        cut = t == part.steps and not (terminated or truncated)
+        timeout = (truncated or cut) and not terminated
+        rows.append((obs, episode.given, reward, after, terminated, timeout, cut))
         if (terminated or truncated) and t < part.steps:
             episode.begin(episode.number + 1)
         if t % BLOCK == 0 or t == part.steps:
@@ -191,7 +193,7 @@ def _actor(policy: Policy | None, spec: Spec, seed: int, greedy: bool) -> Any:
 
 def _columns(rows: list[tuple[Any, ...]]) -> dict[str, np.ndarray]:
     names = ("observations", "actions", "rewards", "next_observations", "terminals",
-             "timeouts")  # fmt: skip
+             "timeouts", "cuts")  # fmt: skip
     columns = {
         name: np.asarray(column)
         for name, column in zip(names, zip(*rows, strict=True), strict=True)

@@ -4,6 +4,7 @@ import builtins
 import io
 import json
 import os
+import resource
 import sys
 import types
 import zipfile
@@ -673,6 +674,32 @@ def test_a_full_disk_leaves_nothing(
     monkeypatch.setattr(write, "_sync", full)
     with pytest.raises(SoftqError, match="No space left"):
         write.write_d4rl(tmp_path / "a.hdf5", columns(), {})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("room", [0, 1_000, 20_000])
+@pytest.mark.parametrize("form", ["d4rl", "minari"])
+def test_a_disk_that_fills_while_hdf5_writes(
+    form: str, room: int, tmp_path: Path
+) -> None:
+    """Without care the process dies when HDF5 closes."""
+    noise = np.random.default_rng(0).normal(size=(3_000, 2)).astype(F)
+    rows = {
+        "observations": noise, "next_observations": noise, "actions": noise[:, :1],
+        "rewards": noise[:, 0], "terminals": np.ones(3_000, bool),
+        "timeouts": np.zeros(3_000, bool),
+    }  # fmt: skip
+    writers: dict[str, Any] = {
+        "d4rl": lambda: write.write_d4rl(tmp_path / "a", rows, {}),
+        "minari": lambda: write.write_minari(tmp_path / "a", rows, BOX, {}),
+    }
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        with pytest.raises(SoftqError, match=r"cannot write .*File too large"):
+            writers[form]()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not list(tmp_path.iterdir())
 
 

@@ -36,7 +36,7 @@ def d4rl_writer(path: Path, meta: Mapping[str, str]) -> Iterator[Append]:
     The file appears when the block is left, and not at all after an error. Raises
     SoftqError where it exists already or cannot be written.
     """
-    with _atomic(path) as working, library().File(working, "w") as file:
+    with _atomic(path) as working, _hdf5(working) as file:
         for key, value in meta.items():
             file[f"metadata/{key}"] = value
 
@@ -70,7 +70,7 @@ def minari_writer(
     with _atomic(folder) as working:
         data = working / "data"
         data.mkdir(parents=True)
-        with library().File(data / "main_data.hdf5", "w") as file:
+        with _hdf5(data / "main_data.hdf5") as file:
             episodes = _Episodes(file)
             yield episodes.append
             episodes.close()
@@ -123,6 +123,57 @@ def _atomic(path: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
         raise SoftqError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+@contextmanager
+def _hdf5(path: Path) -> Iterator[Any]:
+    """A new HDF5 file. Raises OSError where the disk did not take all of it."""
+    with path.open("w+b", buffering=0) as raw:
+        disk = _Disk(raw)
+        try:
+            with library().File(disk, "w") as file:
+                yield file
+        finally:  # the cause of whatever HDF5 may say of it
+            if disk.error is not None:
+                raise disk.error
+
+
+class _Disk:
+    """A file that goes on as if nothing were, once its disk is full.
+
+    HDF5 does not survive an error while it closes: it would end the process. The first
+    one is kept, for whoever looks.
+    """
+
+    def __init__(self, raw: Any):
+        self.raw = raw
+        self.error: OSError | None = None
+        self.seek, self.tell, self.read = raw.seek, raw.tell, raw.read
+
+    def readinto(self, buffer: Any) -> int:
+        got = self.raw.readinto(buffer)
+        rest = memoryview(buffer).cast("B")[got:]
+        rest[:] = bytes(len(rest))
+        return got + len(rest)
+
+    def write(self, content: Any) -> int:
+        left = memoryview(content).cast("B")
+        try:
+            while len(left) and self.error is None:
+                left = left[self.raw.write(left) :]
+        except OSError as error:
+            self.error = error
+        return len(content)
+
+    def truncate(self, size: int) -> int:
+        try:
+            self.raw.truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+        return size
+
+    def flush(self) -> None:
+        """Nothing waits: the file is not buffered."""
 
 
 def _free(path: Path) -> None:
