@@ -83,6 +83,21 @@ TRAIN = ["train", "sac", "--env", "Pendulum-v1"]
             ["a replay ring of 1,000,000,000,000 rows needs", "GiB", "Try: --capacity"],
         ),
         ([*TRAIN, "--out", "/dev/null/run"], ["cannot write to /dev/null/run"]),
+        ([*TRAIN, "--out", "a" * 300], ["File name too long"]),
+        ([*TRAIN, "--seed", str(2**64)], ["--seed must be less than 2^63"]),
+        (["train", "sac", "--env", ""], ["needs --env ID or --data FILE"]),
+        (["train", "sac", "--env", ":Foo"], [":Foo cannot be made"]),
+        (["train", "sac", "--env", "GymV21Environment-v0"], ["cannot be made"]),
+        (
+            ["train", "cql", "--env", "Pendulum-v1", "--preset", "mujoco",
+             "--finetune-steps", "77"],
+            ["--finetune-steps goes with --data"],
+        ),
+        (
+            ["collect", "random", "--env", "Pendulum-v1", "--steps", "5", "--seed",
+             "-1", "--out", "x.hdf5"],
+            ["a seed must be from 0"],
+        ),
         (
             ["train", "sac", "--env", "softq/Pendulum-v0", "--overlap"],
             ["runs on the device", "--overlap"],
@@ -221,6 +236,57 @@ def test_a_failing_environment_ends_the_run_with_a_checkpoint(
     np.testing.assert_array_equal(healthy.policy(obs), whole.policy(obs))
 
 
+def test_a_reset_that_fails_ends_the_run_in_words(tiny: Tiny) -> None:
+    class Lost(gymnasium.Wrapper):
+        resets = 0
+
+        def reset(self, **options: Any) -> Any:
+            self.resets += 1
+            if self.resets > 3:  # two of the start-up check, and the first episode's
+                raise ConnectionError("simulator lost")
+            return self.env.reset(**options)
+
+    def factory() -> gymnasium.Env:
+        return Lost(gymnasium.make("tests/Pendulum-v0"))
+
+    with pytest.raises(softq.SoftqError, match="raised ConnectionError in reset: sim"):
+        softq.train("sac", env=factory, **tiny(eval_every=0))
+
+
+def test_one_object_is_not_two_environments(tiny: Tiny) -> None:
+    one = gymnasium.make("Pendulum-v1")
+    with pytest.raises(softq.SoftqError, match="must make a new one each time"):
+        softq.train("sac", env=lambda: one, **tiny(num_envs=2))
+
+
+@pytest.mark.parametrize("env", [42, lambda: 3])
+def test_what_is_no_environment(env: Any, tiny: Tiny, untyped: None) -> None:
+    with pytest.raises(softq.SoftqError, match="or a function that makes one; found"):
+        softq.train("sac", env=env, **tiny())
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"sweep": {"gap_weight": "10"}}, "a list of numbers; found '10'"),
+        ({"sweep": {"gap_weight": np.array([])}}, "needs values, as in 1,5,10"),
+        ({"sweep": 5}, "sweep must be a dict of knobs; found 5"),
+        ({"preset": "antmaze"}, "the preset antmaze is for data: give data"),
+        ({"algo": plan.Cadence()}, "algo must be a dict, or the Config of cql"),
+    ],
+)
+def test_options_in_python_that_cannot_be_meant(
+    options: dict[str, Any], says: str, untyped: None
+) -> None:
+    with pytest.raises(softq.SoftqError, match=says):
+        plan.build("cql", "Pendulum-v1", options)
+
+
+def test_arrays_are_values_of_a_sweep() -> None:
+    options = {"sweep": {"gap_weight": np.array([1.0, 5.0])}}
+    assert plan.build("cql", "E", options).sweep[0].values == (1.0, 5.0)
+
+
 def damage_truncate(run: Path, step: int) -> None:
     path = run / "checkpoints" / str(step) / "state.safetensors"
     path.write_bytes(path.read_bytes()[:-10])
@@ -303,6 +369,20 @@ def test_another_algorithms_state_is_refused(
         (lambda c: c["plan"].pop("loop"), "Plan must have algorithm"),
         (lambda c: c.pop("spec"), "damaged"),
         (lambda c: c["plan"].update(algorithm="rm"), "no algorithm is called rm"),
+        (lambda c: c["plan"].update(seeds=0), "is damaged: seeds is 0"),
+        (lambda c: c["plan"].update(seed=-1), "is damaged: seed is -1"),
+        (lambda c: c["plan"]["loop"].update(num_envs=0), "num_envs is 0"),
+        (lambda c: c["plan"]["loop"].update(steps=-5), "steps is -5"),
+        (lambda c: c["plan"]["algo"].update(hidden=[8, -3]), "hidden is -3"),
+        (
+            lambda c: c["plan"].update(sweep=[{"knob": "zzz", "values": [1.0]}]),
+            "its sweep is none",
+        ),
+        (
+            lambda c: c["plan"].update(sweep=[{"knob": "lr", "values": []}]),
+            "its sweep is none",
+        ),
+        (lambda c: c["spec"].update(obs_shape=[2**40, 2**40]), "obs_shape is"),
     ],
 )
 def test_a_damaged_config_is_told(
@@ -342,6 +422,12 @@ def test_a_policy_refuses_a_wrong_shape(pendulum_run: Path) -> None:
         softq.load(pendulum_run, seed=3)
     with pytest.raises(softq.SoftqError, match="the policy was trained on"):
         softq.evaluate(policy, "MountainCarContinuous-v0", episodes=1)
+
+
+def test_a_checkpoint_of_no_such_kind(pendulum_run: Path, untyped: None) -> None:
+    which: Any = "frist"
+    with pytest.raises(softq.SoftqError, match="last, best or a step; found 'frist'"):
+        softq.load(pendulum_run, which)
 
 
 def test_what_anothers_knobs_may_be_is_not_for_us_to_say() -> None:

@@ -1,11 +1,14 @@
 """Episodes as they are scored: what counts, which seeds they have, what goes wrong."""
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
 
+import softq
 from softq.envs.host import episode_seed
 from softq.evaluate import STREAM, rollout
 from softq.types import SoftqError
@@ -72,3 +75,30 @@ def test_a_policy_without_an_action_has_no_return() -> None:
     found = rollout(lost, [Short(2), Short(3)], 0, True)
     assert found.task[0] == 2.0
     assert np.isnan([found.task[1], found.soft[1]]).all()
+
+
+def test_an_episode_without_a_time_limit_is_cut(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys.modules["softq.evaluate"], "LONGEST", 7)
+    assert rollout(choose, [Short(5), Short(10**9)], 0, False).length == (5, 7)
+
+
+def test_a_reset_that_fails_is_told() -> None:
+    class Lost(Short):
+        def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+            raise ConnectionError("simulator lost")
+
+    with pytest.raises(SoftqError, match="raised ConnectionError in reset: simulator"):
+        rollout(choose, [Lost(1)], 0, False)
+
+
+def test_a_path_is_no_policy(untyped: None) -> None:
+    path: Any = "runs/a"
+    with pytest.raises(SoftqError, match=r"softq.load\('runs/a'\) gives one"):
+        softq.evaluate(path, "Pendulum-v1")
+
+
+def test_a_seed_too_large_is_told(pendulum_run: Path) -> None:
+    with pytest.raises(SoftqError, match="a seed must be from 0"):
+        softq.evaluate(softq.load(pendulum_run), "Pendulum-v1", seed=2**70)

@@ -37,7 +37,11 @@ def test_what_is_typed_wins() -> None:
     assert given.algo.gap_weight == 2.0
     assert given.algo.max_backup == 10
     assert given.data.reward_scale == 10.0
-    made = plan.build("cql", "", {"preset": "antmaze", "algo": {"max_backup": 0}})
+    made = plan.build(
+        "cql",
+        "",
+        {"preset": "antmaze", "algo": {"max_backup": 0}, "data": plan.Data("f")},
+    )
     assert (made.algo.max_backup, made.algo.gap_weight) == (0, 5.0)
 
 

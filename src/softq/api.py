@@ -228,8 +228,12 @@ def evaluate(
     is to change, `softq.envs.perturb.names` tells. Raises SoftqError where the
     environment does not fit the policy, or has no such thing.
     """
+    if not isinstance(policy, Policy):
+        raise SoftqError(f"evaluate takes a policy: softq.load({policy!r}) gives one")
     if episodes < 1:
         raise SoftqError(f"episodes must be more than zero; found {episodes}")
+    if not 0 <= seed < 2**63:
+        raise SoftqError(f"a seed must be from 0 to 2^63 - 1; found {seed}")
     if isinstance(env, gymnasium.Env):
         found = another(env)
         if found is None and episodes > 1:

@@ -133,8 +133,13 @@ def manifest(run: Path, step: int) -> dict[str, Any]:
         found = json.loads(path.read_bytes())
         if found["format"] != FORMAT or found["step"] != step:
             raise Broken(f"{path} is of format {found['format']}, step {found['step']}")
+        if not found["files"].keys() <= {"state.safetensors", "replay.safetensors",
+                                         "host.safetensors"}:  # fmt: skip
+            raise Broken(f"{path} names files that no checkpoint has")
         return dict(found)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (
+        OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError
+    ) as error:  # fmt: skip
         raise Broken(f"{path} cannot be read: {error}") from error
 
 

@@ -48,6 +48,9 @@ def main(argv: list[str] | None = None) -> int:
     except SoftqError as error:
         print(f"softq: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # what the system says of a name, or of its disk
+        print(f"softq: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
 

@@ -55,6 +55,8 @@ def collect(
         raise SoftqError("collect what? Give a run, or random")
     if steps < len(runs):
         raise SoftqError(f"--steps must be at least one a run; found {steps}")
+    if not 0 <= seed < 2**63:
+        raise SoftqError(f"a seed must be from 0 to 2^63 - 1; found {seed}")
     env = env or _env_of(runs)
     shares = [steps // len(runs) + (k < steps % len(runs)) for k in range(len(runs))]
     blocks: list[Iterator[Block]] | None = None

@@ -60,6 +60,8 @@ class Stop:
         return False
 
     def _note(self, number: int, _: FrameType | None) -> None:
+        if self.signal:  # asked twice: not even the step is waited for
+            raise KeyboardInterrupt
         self.signal = number
 
 
@@ -105,6 +107,9 @@ class Driver:
         if isinstance(env, gymnasium.Env):
             env = another(env)
             if env is None:
+                print("no evaluation: an environment object that does not say how it "
+                      "was made cannot be made again. Give its id, or a function that "
+                      "makes it")  # fmt: skip
                 return None
         envs = [make(env) for _ in range(cadence.eval_episodes)]
         return Evaluator(self.plan, envs)
@@ -114,6 +119,7 @@ class Driver:
         try:
             if self.out is not None:
                 self._open(self.out)
+            self.meter.begin(step)
             with Stop() as stop:
                 self._loop(train, step, stop)
             train, step = self._state(train, step)

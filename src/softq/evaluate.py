@@ -23,6 +23,9 @@ from softq.types import Key, SoftqError, Spec, cast_knobs
 
 # Evaluation draws from streams of its own, so that it never changes a run.
 STREAM = 2**31 - 1
+LONGEST = (
+    100_000  # steps of an episode: a policy that stands still would stand for ever
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,18 +78,19 @@ def rollout(
 ) -> Returns:
     """One episode in each environment, stepped together; reset seeds from `seed`.
 
-    A policy that has no action left (NaN) ends its episode with a return of NaN.
+    A policy that has no action left (NaN) ends its episode with a return of NaN. An
+    environment without a time limit is cut after LONGEST steps.
     Raises SoftqError where a reward is NaN or infinite, or an environment fails.
     """
     spec, n = spec_of(envs[0]), len(envs)
     obs = np.zeros((n, *spec.obs_shape), spec.obs_dtype)
     for index, env in enumerate(envs):
-        first, _ = env.reset(seed=episode_seed(seed, STREAM - index, 0))
+        first = _begun(env, episode_seed(seed, STREAM - index, 0))
         obs[index] = np.reshape(first, spec.obs_shape)
     task, nats, soft = np.zeros(n), np.zeros(n), np.zeros(n)
     length, active, gone = np.zeros(n, int), np.ones(n, bool), np.zeros(n, bool)
     root = jax.random.fold_in(jax.random.key(seed), STREAM)
-    for t in range(10**9):
+    for t in range(LONGEST):
         chosen = choose(jax.random.fold_in(root, t), jax.numpy.asarray(obs))
         action, entropy, alpha = (np.asarray(x) for x in chosen)
         gone |= active & ~np.isfinite(action.reshape(n, -1)).all(axis=1)
@@ -106,6 +110,14 @@ def rollout(
         raise SoftqError("an evaluation episode returned NaN or an infinite reward")
     task[gone] = soft[gone] = np.nan
     return Returns(*(tuple(x.tolist()) for x in (task, nats, soft, length)))
+
+
+def _begun(env: gymnasium.Env, seed: int) -> Any:
+    try:
+        return env.reset(seed=seed)[0]
+    except Exception as error:
+        kind = type(error).__name__
+        raise SoftqError(f"the environment raised {kind} in reset: {error}") from error
 
 
 def _stepped(env: gymnasium.Env, spec: Spec, action: Any) -> tuple[Any, ...]:

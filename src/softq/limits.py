@@ -162,6 +162,8 @@ def _check_number(prefix: str, name: str, value: Any) -> None:
         if not good or number != number or number == float("inf"):
             bound = "zero or more" if least == 0 else "more than zero"
             raise SoftqError(f"{flag} must be {bound}; found {number}")
+        if number >= 2**63:
+            raise SoftqError(f"{flag} must be less than 2^63; found {number}")
         if name in AT_MOST_ONE and number > 1:
             raise SoftqError(f"{flag} must be at most 1; found {number}")
 

@@ -218,8 +218,13 @@ class Meter:
     def __init__(self, seeds: list[int], settings: list[str], began: float):
         self.seeds, self.settings = seeds, settings
         self.episodes = {seed: deque[Episode](maxlen=20) for seed in seeds}
-        self.began, self.mark = began, (time.time(), 0)
+        self.began = began
         self.first_update_s: float | None = None
+        self.begin(0)
+
+    def begin(self, step: int) -> None:
+        """From here on the speed is measured: a resumed run's first steps took none."""
+        self.mark = (time.time(), step)
 
     def snapshot(self) -> dict[str, Any]:
         """What `restore` needs to go on with the same averages."""

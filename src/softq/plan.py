@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import itertools
 import json
+import math
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -156,16 +157,23 @@ def build(name: str, env: str, options: dict[str, Any]) -> Plan:
 
     Raises SoftqError for what is no option, or not of its type.
     """
-    module, preset = ALGOS[name], presets.find(name, options.pop("preset", None))
+    module, named = ALGOS[name], options.pop("preset", None)
+    preset = presets.find(name, named)
     chosen, options = options.pop("algo", {}), {**preset.loop, **options}
     if isinstance(chosen, dict):
         _only_known(chosen, [module.Config], f"{name}'s options")
         chosen = module.Config(**{**preset.algo, **chosen})
+    elif not isinstance(chosen, module.Config):
+        raise SoftqError(
+            f"algo must be a dict, or the Config of {name}; found {type(chosen)}"
+        )
     elif preset.algo:
         raise SoftqError("give algo as a dict where a preset is to fill the rest")
     if not isinstance(sweep := options.get("sweep", ()), tuple):
         options["sweep"] = sweeps(name, sweep)
-    if preset.data and "data" in options:
+    if preset.data and "data" not in options:
+        raise SoftqError(f"the preset {named} is for data: give data")
+    if preset.data:
         options["data"] = _filled(options["data"], preset.data)
     loop, cadence = (_part(kind, options) for kind in (Options, Cadence))
     rest = {k: options.pop(k) for k in PYTHON if k in options}
@@ -207,6 +215,8 @@ def _part(kind: Any, options: dict[str, Any]) -> Any:
 
 def sweeps(name: str, asked: dict[str, Any]) -> tuple[Sweep, ...]:
     """`{"gap_weight": [1, 5]}` as sweeps. Raises SoftqError for what is no knob."""
+    if not isinstance(asked, Mapping):
+        raise SoftqError(f"sweep must be a dict of knobs; found {asked!r}")
     config = ALGOS[name].Config
     hints = typing.get_type_hints(config)
     numeric = [n for n in names(config) if hints[n] in (float, float | None)]
@@ -217,7 +227,7 @@ def sweeps(name: str, asked: dict[str, Any]) -> tuple[Sweep, ...]:
                 f"{knob} cannot be swept, for it changes the program: start a run for "
                 f"each value. What can be swept: {', '.join(numeric)}"
             )
-        if not values:
+        if np.size(values) == 0:
             raise SoftqError(f"a sweep over {knob} needs values, as in 1,5,10")
     return tuple(Sweep(knob, _values(knob, vs)) for knob, vs in asked.items())
 
@@ -225,6 +235,8 @@ def sweeps(name: str, asked: dict[str, Any]) -> tuple[Sweep, ...]:
 def _values(knob: str, given: Any) -> tuple[float, ...]:
     """A sweep's numbers, each of them once."""
     try:
+        if isinstance(given, str):
+            raise TypeError
         return tuple(dict.fromkeys(float(x) for x in given))
     except (TypeError, ValueError) as error:
         raise SoftqError(
@@ -250,6 +262,26 @@ def _only_known(given: dict[str, Any], kinds: list[Any], where: str) -> None:
                 f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}"
             )
             raise SoftqError(f"{name} is not among {where}. {hint}")
+
+
+def _sane(plan: Plan, spec: Spec) -> None:
+    """Raises ValueError for numbers that no run of ours was written with."""
+    loop, hidden = plan.loop, getattr(plan.algo, "hidden", ())
+    least = {
+        "seeds": (plan.seeds, 1), "seed": (plan.seed, 0), "steps": (loop.steps, 1),
+        "num_envs": (loop.num_envs, 1), "capacity": (loop.capacity, 1),
+        "batch_size": (loop.batch_size, 1), "hidden": (min(hidden, default=1), 1),
+        "obs_shape": (min(spec.obs_shape, default=1), 1),
+    }  # fmt: skip
+    for name, (found, low) in least.items():
+        if found < low:
+            raise ValueError(f"{name} is {found}")
+    if math.prod(spec.obs_shape) >= 2**40:
+        raise ValueError(f"obs_shape is {spec.obs_shape}")
+    if any(not one.values for one in plan.sweep) or not all(
+        hasattr(plan.algo, one.knob) for one in plan.sweep
+    ):
+        raise ValueError("its sweep is none")
 
 
 def ring_rows(plan: Plan) -> int:
@@ -296,6 +328,8 @@ def read(run: Path) -> tuple[Plan, Spec, dict[str, Any]]:
         plan = typed(Plan, content["plan"] | {"algo": None})
         algo = typed(ALGOS[name].Config, content["plan"]["algo"])
         spec = typed(Spec, content["spec"])
-        return dataclasses.replace(plan, algo=algo), spec, content
+        plan = dataclasses.replace(plan, algo=algo)
+        _sane(plan, spec)
+        return plan, spec, content
     except DAMAGE as error:
         raise SoftqError(f"{path} is damaged: {error}") from error

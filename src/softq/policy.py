@@ -114,6 +114,8 @@ def choose_step(run: Path, which: str | int) -> int:
         for step in checkpoint.newest(run, replay=False):
             return step
         raise SoftqError(f"{run} has no checkpoint that can be read")
+    if not isinstance(which, int) and not str(which).isdecimal():
+        raise SoftqError(f"a checkpoint is last, best or a step; found {which!r}")
     if int(which) not in checkpoint.steps(run):
         have = ", ".join(f"{s:,}" for s in checkpoint.steps(run)) or "none"
         raise SoftqError(f"{run} has no checkpoint at step {which}; it has: {have}")

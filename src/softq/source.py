@@ -70,6 +70,11 @@ class OnHost:
                 "Give its id, or a function that makes it"
             )
         self.plan, envs = made, [make(env) for _ in range(count)]
+        if len({id(one.unwrapped) for one in envs}) < count:
+            raise SoftqError(
+                "the function that makes environments gave the same one twice: it must "
+                "make a new one each time"
+            )
         self.about: dict[str, Any] = {"replayable": _self_check(envs[0], env)}
         n = made.loop.num_envs
         self.hosts = [

@@ -49,14 +49,14 @@ def planned(args: list[str]) -> tuple[plan.Plan, Path]:
 def _check(given: Any, name: str, for_data: bool) -> None:
     """Raises SoftqError unless there is one thing to learn from, and options fit it."""
     fixed = given.data.chosen
-    if (given.env is None) == (fixed is None):
+    if (not given.env) == (fixed is None):
         raise SoftqError(
             f"softq train {name} needs --env ID or --data FILE, one of them"
         )
-    if fixed is None and given.preset is None and (stray := given.data.given):
-        raise SoftqError(f"{stray[0]} goes with --data FILE")
     if fixed is None and for_data:
         raise SoftqError(f"--preset {given.preset} is for data: give --data FILE")
+    if fixed is None and (stray := given.data.given):
+        raise SoftqError(f"{stray[0]} goes with --data FILE")
 
 
 def _preset(args: list[str]) -> str | None:

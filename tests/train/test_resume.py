@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import softq
-from softq import checkpoint, plan
+from softq import checkpoint, drive, log, plan
 from softq.log import TIMING
 from softq.types import Progress
 
@@ -167,3 +167,45 @@ def test_a_run_says_once_there_is_nothing_to_go_on_with(
     softq.resume(out)
     told = json.loads((out / "ended.json").read_text())
     assert told == {"step": 120, "trouble": ""}
+
+
+class Fine(gymnasium.Env[np.ndarray, np.ndarray]):
+    """A world that rounds float64 actions otherwise than float32 ones."""
+
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (1,), np.float64)
+    action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float64)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        self.x, self.t = self.np_random.uniform(size=1), 0
+        return self.x, {}
+
+    def step(self, action: Any) -> Any:
+        self.x, self.t = self.x + 0.1 * action * action, self.t + 1
+        return self.x, float(self.x[0]), False, self.t == 100, {}
+
+
+def test_actions_are_replayed_as_they_were_given(tmp_path: Path, tiny: Tiny) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    options = tiny(eval_every=0)
+    softq.train("sac", env=Fine, out=whole, **options)
+    softq.train("sac", env=Fine, out=parts, on_progress=stop_at(70), **options)
+    softq.resume(parts, env=Fine)
+    assert hashes(parts) == hashes(whole)
+    assert records(parts, "metrics.jsonl") == records(whole, "metrics.jsonl")
+
+
+def test_the_speed_after_a_resume_is_of_its_own_steps() -> None:
+    meter = log.Meter([0], [""], 0.0)
+    meter.begin(1_000_000)
+    meter.mark = (meter.mark[0] - 10.0, meter.mark[1])
+    (record,) = meter.records(1_000_100, {})
+    assert record["steps_per_s"] == pytest.approx(10.0, rel=0.1)
+
+
+def test_a_second_signal_does_not_wait() -> None:
+    with drive.Stop() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.signal == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)

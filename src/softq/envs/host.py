@@ -48,13 +48,21 @@ class Episode:
         self.number, self.ret = number, 0.0
         self.actions: list[np.ndarray] = []
         self.trace = hashlib.blake2b(digest_size=16)
-        first, _ = self.env.reset(seed=episode_seed(self.run_seed, self.index, number))
+        seed = episode_seed(self.run_seed, self.index, number)
+        try:
+            first, _ = self.env.reset(seed=seed)
+        except Exception as error:
+            kind = type(error).__name__
+            raise Failed(f"{self._where()} raised {kind} in reset: {error}") from error
         self.obs = self._read(first, "observation after reset")
         self.trace.update(self.obs.tobytes())
 
     def advance(self, action: Any) -> None:
         """Steps the environment with a normalised action; nothing counts yet."""
-        self.given = self.spec.to_env(action)
+        self._advance(self.spec.to_env(action))
+
+    def _advance(self, given: Any) -> None:
+        self.given = given
         try:
             raw, reward, terminated, truncated, _ = self.env.step(self.given)
         except Exception as error:
@@ -97,7 +105,9 @@ class Episode:
             "trace": self.trace.hexdigest(),
         }
         space = self.env.action_space
-        actions = np.asarray(self.actions, space.dtype)
+        # As they were given, which is not always the space's own type.
+        kind = np.int64 if self.spec.num_actions else np.float32
+        actions = np.asarray(self.actions, kind)
         return record, actions.reshape(len(self.actions), *(space.shape or ()))
 
     def restore(
@@ -112,21 +122,20 @@ class Episode:
         same = len(actions) <= longest
         if same:
             self.begin(number)
-            for given in actions:
-                raw, reward, terminated, truncated, _ = self.env.step(
-                    self._typed(given)
-                )
-                obs = self._read(raw, "observation")
-                self.given = given
-                self.pending = obs, float(reward), bool(terminated), bool(truncated)
-                self.commit()
-            same = self.trace.hexdigest() == record["trace"]
+            try:
+                for given in actions:
+                    self._advance(self._typed(given))
+                    self.commit()
+            except Failed:  # it did no such thing before
+                same = False
+            same = same and self.trace.hexdigest() == record["trace"]
         if not same:
             self.begin(number + 1)
         return same
 
     def _typed(self, given: Any) -> Any:
-        return np.int64(given) if self.spec.num_actions else given
+        kind = np.int64 if self.spec.num_actions else np.float32
+        return kind(given)
 
 
 class Failed(SoftqError):

@@ -24,8 +24,13 @@ def make(env: EnvLike, **options: Any) -> gymnasium.Env:
     package (the install command is named) or a space that softq cannot use.
     """
     made = _make_id(env, **options) if isinstance(env, str) else env
-    if not isinstance(made, gymnasium.Env):
+    if not isinstance(made, gymnasium.Env) and callable(made):
         made = made()
+    if not isinstance(made, gymnasium.Env):
+        raise SoftqError(
+            f"an environment is an id, a gymnasium.Env or a function that makes one; "
+            f"found {made!r}"
+        )
     if not isinstance(made.observation_space, spaces.Box):
         made = gymnasium.wrappers.FlattenObservation(made)
     spec_of(made)
@@ -66,7 +71,7 @@ def _make_id(env_id: str, **options: Any) -> gymnasium.Env:
         near = difflib.get_close_matches(env_id, gymnasium.registry, 1, 0.5)
         hint = f"Did you mean {near[0]}?" if near else "See: softq list"
         raise SoftqError(f"no environment is called {env_id}. {hint}") from error
-    except gymnasium.error.Error as error:
+    except (gymnasium.error.Error, ImportError, ValueError, TypeError) as error:
         raise SoftqError(f"{env_id} cannot be made: {error}") from error
 
 
