@@ -102,6 +102,10 @@ TRAIN = ["train", "sac", "--env", "Pendulum-v1"]
             ["train", "sac", "--env", "softq/Pendulum-v0", "--overlap"],
             ["runs on the device", "--overlap"],
         ),
+        (
+            ["solve", "soft-vi", "--mdp", "chain", "--tol", "nan"],
+            ["--tol must be more than zero; found nan"],
+        ),
         (["resume", "nowhere"], ["nowhere is no run"]),
         (["evaluate", "nowhere"], ["nowhere is no run"]),
     ],

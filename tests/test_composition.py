@@ -93,8 +93,11 @@ def test_the_sampler_follows_the_composed_q() -> None:
 
 
 def test_what_cannot_be_composed_is_refused(
-    runs: list[Path], pendulum_run: Path, tmp_path: Path
+    runs: list[Path], pendulum_run: Path, tmp_path: Path, untyped: None
 ) -> None:
+    other: Any = "product"
+    with pytest.raises(SoftqError, match="by sum or mean; found 'product'"):
+        compose.compose(runs, other)
     with pytest.raises(SoftqError, match="two runs or more; found 1"):
         compose.compose(runs[:1])
     with pytest.raises(SoftqError, match="is a run of sac; compose takes runs of sql"):

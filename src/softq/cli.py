@@ -214,7 +214,10 @@ def _solve(args: list[str]) -> int:
 
     given = options.parse(options.SolveOptions, args, "softq solve")
     from softq import solve
+    from softq.types import SoftqError
 
+    if not given.tol > 0:
+        raise SoftqError(f"--tol must be more than zero; found {given.tol}")
     mdp = solve.table(given.mdp, given.discount, given.slip)
     name = Path(given.mdp).stem
     solved = solve.solve(

@@ -42,6 +42,8 @@ def compose(
     SoftqError where a run is missing, damaged, of another algorithm, or unlike the
     first.
     """
+    if how not in ("sum", "mean"):
+        raise SoftqError(f"compose by sum or mean; found {how!r}")
     if len(runs) < 2:
         raise SoftqError(f"compose takes two runs or more; found {len(runs)}")
     read = [_read(Path(run)) for run in runs]

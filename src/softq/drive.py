@@ -132,6 +132,8 @@ class Driver:
                 self.source.trouble,
             )  # fmt: skip
         except OSError as error:
+            if self.out is None:  # nothing is written: it is a callback's own
+                raise
             raise self._cannot_write(error) from error
         finally:
             for sink in self.sinks:

@@ -115,6 +115,8 @@ def rollout(
 def _begun(env: gymnasium.Env, seed: int) -> Any:
     try:
         return env.reset(seed=seed)[0]
+    except SoftqError:  # in words already, as a camera's
+        raise
     except Exception as error:
         kind = type(error).__name__
         raise SoftqError(f"the environment raised {kind} in reset: {error}") from error
@@ -123,6 +125,8 @@ def _begun(env: gymnasium.Env, seed: int) -> Any:
 def _stepped(env: gymnasium.Env, spec: Spec, action: Any) -> tuple[Any, ...]:
     try:
         return env.step(spec.to_env(action))[:4]
+    except SoftqError:  # in words already, as a camera's
+        raise
     except Exception as error:
         kind = type(error).__name__
         raise SoftqError(f"the environment raised {kind} in step: {error}") from error

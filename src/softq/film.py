@@ -55,7 +55,8 @@ def play(
     with _writing(working, video):
         env = _drawable(env_id, policy)
         with contextlib.closing(env):
-            film = Film(ffmpeg, working, float(env.metadata.get("render_fps") or FPS))
+            fps = float(env.metadata.get("render_fps") or FPS)
+            film = Film(ffmpeg, working, fps, video)
             with contextlib.closing(film):
                 total = _episode(policy, Camera(env, env_id, film), seed, sampled)
                 film.finish()
@@ -82,10 +83,14 @@ def _writing(working: Path, video: Path) -> Iterator[None]:
         working.touch()
         yield
     except OSError as error:
-        raise SoftqError(f"cannot write {video}: {error.strerror or error}") from error
+        raise _unwritten(video, error.strerror or str(error)) from error
     finally:
         with contextlib.suppress(OSError):
             working.unlink(missing_ok=True)
+
+
+def _unwritten(video: Path, why: str) -> SoftqError:
+    return SoftqError(f"cannot write {video}: {why}")
 
 
 def _episode(policy: Policy, env: gymnasium.Env, seed: int, sampled: bool) -> float:
@@ -99,36 +104,37 @@ def _episode(policy: Policy, env: gymnasium.Env, seed: int, sampled: bool) -> fl
 
 
 class Film:
-    """A video that frames (height, width, 3) of bytes are added to, encoded at once.
+    """Frames (height, width, 3) of bytes, encoded at once to `path`, later `video`.
 
     ffmpeg is started here and not through its wrapper, which forks in a way that JAX
     warns of and does not tell when the encoder fails.
     """
 
-    def __init__(self, ffmpeg: str, path: Path, fps: float):
-        self.ffmpeg, self.path, self.fps = ffmpeg, path, fps
+    def __init__(self, ffmpeg: str, path: Path, fps: float, video: Path):
+        self.ffmpeg, self.path, self.fps, self.video = ffmpeg, path, fps, video
         self.count = 0
         self.process: subprocess.Popen[bytes] | None = None
 
     def add(self, frame: np.ndarray) -> None:
-        """One more frame; raises OSError where the encoder has failed."""
-        if self.process is None:
-            self.process = self._start(frame.shape)
-        assert self.process.stdin is not None
+        """One more frame; raises SoftqError where the encoder has failed."""
         try:
+            if self.process is None:
+                self.process = self._start(frame.shape)
+            assert self.process.stdin is not None
             self.process.stdin.write(frame.tobytes())
-        except BrokenPipeError:
+        except OSError as error:
             self.finish()
-            raise
+            raise _unwritten(self.video, error.strerror or str(error)) from error
         self.count += 1
 
     def finish(self) -> None:
-        """Ends the file; raises OSError, in ffmpeg's words, where it is not whole."""
+        """Ends the file; raises SoftqError in ffmpeg's words where it is not whole."""
         if self.process is not None:
             _, told = self.process.communicate()
             if self.process.returncode:
                 lines = told.decode(errors="replace").split("\n")
-                raise OSError(next((x for x in lines if x.strip()), "ffmpeg failed"))
+                why = next((x for x in lines if x.strip()), "ffmpeg failed")
+                raise _unwritten(self.video, why)
 
     def close(self) -> None:
         """Stops the encoder, if it still runs."""

@@ -38,10 +38,11 @@ class OnDevice:
         )
 
     def run(self, train: Any) -> Iterator[Progress]:
-        made = self.plan
+        made, often = self.plan, self.plan.cadence
+        every = (often.log_every, often.eval_every, often.checkpoint_every)
         return ondevice.run(
             made.module, made.algo, made.loop, self.env, made.seed_range, train,
-            made.cadence.log_every,
+            min(filter(None, every)),
         )  # fmt: skip
 
     def snapshot(self) -> tuple[list[Any], list[np.ndarray]]:

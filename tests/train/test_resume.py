@@ -209,3 +209,13 @@ def test_a_second_signal_does_not_wait() -> None:
         assert stop.signal == signal.SIGINT
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_what_is_asked_for_more_often_than_logs_is_done(
+    tmp_path: Path, tiny: Tiny
+) -> None:
+    out = tmp_path / "run"
+    cadence = {"log_every": 60, "eval_every": 30, "checkpoint_every": 40}
+    softq.train("sac", env="softq/Pendulum-v0", out=out, **tiny(**cadence))
+    assert [r["step"] for r in records(out, "evals.jsonl")] == [30, 60, 90, 120]
+    assert [r["step"] for r in records(out, "metrics.jsonl")] == [60, 120]

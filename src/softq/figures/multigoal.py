@@ -133,7 +133,7 @@ def trajectories(panel: Any, run: Trained) -> None:
         panel.plot(*path.T, color=draw.SECOND, alpha=0.45, linewidth=1)
     panel.plot(*GOALS.T, "o", color=draw.ACCENT, markersize=9)
     share = ", ".join(f"{100 * x:.0f}" for x in run.shares[0])
-    draw.plain(panel, f"{NAMES[run.name]}: {share} % a goal")
+    draw.plain(panel, f"{NAMES[run.name]}: {share} %")
     panel.set(xlim=(-BORDER, BORDER), ylim=(-BORDER, BORDER), aspect="equal")
 
 
