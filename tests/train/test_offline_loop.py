@@ -244,18 +244,17 @@ def test_fine_tuning_goes_on_from_the_last_update(tmp_path: Path) -> None:
     assert int(run.policy.agent.updates) == 300 + 60 - 7
 
 
-def test_the_first_step_online_is_the_policys_at_the_first_observation(
-    tmp_path: Path,
-) -> None:
+def test_the_first_steps_online_are_the_policys(tmp_path: Path) -> None:
+    """Before the first update too: what it has learned, and not chance, acts."""
     first: dict[str, Any] = {}
 
     def look(progress: Progress) -> bool:
         if progress.step == 300:
             first["actor"] = jax.tree.map(jnp.copy, progress.train.agent.actor)
-        if progress.step == 301:
+        if progress.step == 303:
             rows = progress.train.rows.rows
-            first["obs"], first["action"] = rows.obs[0], rows.action[0]
-        return progress.step == 301
+            first["obs"], first["action"] = rows.obs[:3], rows.action[:3]
+        return progress.step == 303
 
     softq.train(
         "cql", data=arrays(), out=tmp_path / "run", on_progress=look,
@@ -263,12 +262,15 @@ def test_the_first_step_online_is_the_policys_at_the_first_observation(
     )  # fmt: skip
     env = gymnasium.make("tests/Pendulum-v0")
     obs, _ = env.reset(seed=host.episode_seed(0, 0, 0))
-    np.testing.assert_array_equal(first["obs"], obs)
+    np.testing.assert_array_equal(first["obs"][0], obs)
     cfg = ALGOS["cql"].Config(hidden=(8, 8))
-    key = steps.keys(Seeds(0).roots(), jnp.asarray(300))[0]
-    agent = ALGOS["cql"].init(key, SPEC, cfg)._replace(actor=first["actor"])
-    wanted = steps.act(ALGOS["cql"], cfg, agent, None, jnp.asarray(obs[None]), key)
-    np.testing.assert_allclose(first["action"], wanted[0], rtol=1e-4, atol=1e-6)
+    for k in range(3):
+        key = steps.keys(Seeds(0).roots(), jnp.asarray(300 + k))[0]
+        agent = ALGOS["cql"].init(key, SPEC, cfg)._replace(actor=first["actor"])
+        wanted = steps.act(
+            ALGOS["cql"], cfg, agent, None, jnp.asarray(first["obs"][k : k + 1]), key
+        )
+        np.testing.assert_allclose(first["action"][k], wanted[0], rtol=1e-4, atol=1e-6)
 
 
 def test_normalising_uses_the_datas_own_mean_and_deviation() -> None:
