@@ -119,7 +119,7 @@ def full(data: Path) -> None:
 
 def lagrange(data: Path, updates: int = 40_000, last: int = 10_000) -> None:
     """Whether a learned weight holds the gap: its mean over the last updates."""
-    from softq import records
+    from softq import machine, records
 
     target = TARGETS[data.stem]
     out = RUNS.with_name("offline-lagrange") / data.stem
@@ -139,7 +139,11 @@ def lagrange(data: Path, updates: int = 40_000, last: int = 10_000) -> None:
     }  # fmt: skip
     path = RESULT.with_name("lagrange.json")
     known = json.loads(path.read_text()) if path.exists() else {}
-    path.write_text(json.dumps({**known, data.stem: told}, indent=1) + "\n")
+    content = {
+        **known, "command": "python benchmarks/offline_learning.py lagrange --data DIR",
+        "versions": machine.versions(), data.stem: told,
+    }  # fmt: skip
+    path.write_text(json.dumps(content, indent=1) + "\n")
     print(data.stem, told)
 
 
