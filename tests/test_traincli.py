@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from softq import traincli
+from softq import cli, traincli
 from softq.types import SoftqError
 
 
@@ -36,3 +36,18 @@ def test_a_run_without_a_name_never_takes_anothers(
 def test_what_cannot_be_meant(args: list[str], said: str) -> None:
     with pytest.raises(SoftqError, match=said):
         traincli.planned(args)
+
+
+def test_a_run_too_short_to_learn_says_so_and_what_to_type(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = [
+        "train", "sac", "--env", "softq/Pendulum-v0", "--steps", "40", "--eval-every",
+        "0", "--batch-size", "4", "--algo.hidden", "8", "--out",
+    ]  # fmt: skip
+    assert cli.main([*asked, str(tmp_path / "a")]) == 0
+    told = capsys.readouterr().err
+    assert "nothing is learned in 40 steps, for the first update is at step" in told
+    hint = told.partition("Try: ")[2].split()
+    assert cli.main([*asked, str(tmp_path / "b"), *hint]) == 0
+    assert "nothing is learned" not in capsys.readouterr().err

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -116,6 +117,11 @@ class Driver:
 
     def drive(self, train: Any, step: int) -> Run:
         """Runs to the end, or to a signal, a callback's word or a failure."""
+        loop = self.plan.loop
+        if self.plan.data is None and loop.first_update > loop.steps:
+            print(f"note: nothing is learned in {loop.steps:,} steps, for the first "
+                  f"update is at step {loop.first_update:,}. Try: --learning-starts "
+                  f"{loop.steps // 10}", file=sys.stderr)  # fmt: skip
         try:
             if self.out is not None:
                 self._open(self.out)
