@@ -137,12 +137,17 @@ def variants(record: Record) -> str:
     for name, check in record["checks"].items():
         for label, one in check["broken"].items():
             said = "caught" if one["caught"] else "**missed**"
-            error = f"{one['error']:.3g}" if one["error"] < 1e300 else "no number"
+            error = _number(one["error"])
             shown = label.replace("|", "\\|")
             lines.append(
                 f"| {name} | {shown} | {error} | {check['tolerance']:g} | {said} |"
             )
     return "\n".join([*lines, ""])
+
+
+def _number(found: float | None) -> str:
+    """As the record has it, where what is not finite is null."""
+    return "no number" if found is None or found > 1e300 else f"{found:.3g}"
 
 
 def claims(record: Record) -> str:

@@ -282,7 +282,9 @@ def test_another_environment_must_fit_the_policy(
     policy: Policy, tmp_path: Path
 ) -> None:
     told = refused(policy, tmp_path / "film.mp4", "softq/Grid-v0")
-    assert "the policy was trained on Spec(obs_shape=(3,)" in told
+    assert (
+        "the policy was trained on observations of 3, actions of 1 (-2 to 2);" in told
+    )
     assert "Did you mean" in refused(policy, tmp_path / "film.mp4", "softq/Pendulun-v0")
     assert list(tmp_path.iterdir()) == []
 

@@ -19,7 +19,8 @@ BELOW["train"] = BELOW["algos"] | {"data", "envs", "train"}
 ABOVE = {"api", "cli", "drive", "film", "export"}
 HIGHEST = dict.fromkeys(("plan", "policy", "evaluate", "report", "log"), ABOVE)
 HIGHEST["pages"] = ABOVE | {"report", "policy", "evaluate"}
-HIGHEST |= {"checkpoint": ABOVE | {"plan", "policy"}, "api": {"cli"}}
+HIGHEST["figures"] = {"cli", "film", "export", "drive"}  # they train as a user does
+HIGHEST |= {"checkpoint": ABOVE | {"plan", "policy"}, "api": {"cli", "figures"}}
 FILES = sorted(SOURCE.rglob("*.py"))
 
 
@@ -32,6 +33,9 @@ def imported(path: Path) -> set[str]:
                 found |= {alias.name for alias in node.names}
             elif node.module.startswith("softq."):
                 found.add(node.module.split(".")[1])
+        elif isinstance(node, ast.Import):
+            names = [alias.name.split(".") for alias in node.names]
+            found |= {name[1] for name in names if name[0] == "softq" and name[1:]}
     return found
 
 

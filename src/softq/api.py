@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from softq import checkpoint, limits, plan
+from softq import checkpoint, limits, plan, records
 from softq.data import offline
 from softq.drive import Driver, OnProgress, Run
 from softq.envs import EnvLike, another, check, make, spec_of
@@ -195,7 +195,18 @@ def _from_the_start(
     path: Path, made: Plan, env: EnvLike | None, source: Source,
     on_progress: OnProgress | None,
 ) -> Run:  # fmt: skip
-    """A run that ended before its first checkpoint, begun again."""
+    """A run that ended before its first checkpoint, begun again.
+
+    Raises SoftqError where its records say that there was one.
+    """
+    told = records.reached(path)
+    if told > (made.cadence.checkpoint_every or told) or told >= made.steps:
+        raise SoftqError(
+            f"{path} has records up to step {told:,} and no checkpoint: there is "
+            "nothing to go on from, and they stay as they are. To see them, try: "
+            f"softq report {path}"
+        )
+    print(f"{path} has no checkpoint yet: it begins again at step 0")
     given = None if made.init_from is None else learned(made, source.spec)
     for name in ("metrics.jsonl", "evals.jsonl"):
         (path / name).unlink(missing_ok=True)
@@ -234,23 +245,12 @@ def evaluate(
         raise SoftqError(f"episodes must be more than zero; found {episodes}")
     if not 0 <= seed < 2**63:
         raise SoftqError(f"a seed must be from 0 to 2^63 - 1; found {seed}")
-    if isinstance(env, gymnasium.Env):
-        found = another(env)
-        if found is None and episodes > 1:
-            raise SoftqError(
-                f"one environment object cannot play {episodes} episodes side by side. "
-                "Give its id, or a function that makes it"
-            )
-        if found is None and perturb:
-            raise SoftqError(
-                "one environment object cannot be changed and stay what it is. Give "
-                "its id, or a function that makes it"
-            )
-        env = found or env
-    envs = [perturbed(env, perturb or {}) for _ in range(episodes)]
+    envs = _worlds(env, episodes, perturb or {})
     shown = spec_of(envs[0])
     if shown != policy.spec:
-        raise SoftqError(f"the policy was trained on {policy.spec}; found {shown}")
+        raise SoftqError(
+            f"the policy was trained on {policy.spec}; {env_name(env)} has {shown}"
+        )
     where = ", ".join(f"{name} {value:.3g}" for name, value in (perturb or {}).items())
     try:
         result = judge(policy.choosers, policy.agent, policy.stats, envs, seed)
@@ -262,6 +262,24 @@ def evaluate(
             f"{f'with {where} ' if where else ''}the environment shows it NaN"
         )
     return result
+
+
+def _worlds(
+    env: EnvLike, episodes: int, perturb: Mapping[str, float]
+) -> list[gymnasium.Env]:
+    """An environment an episode. Raises SoftqError where one object cannot be many."""
+    found = another(env) if isinstance(env, gymnasium.Env) else env
+    if found is None and episodes > 1:
+        raise SoftqError(
+            f"one environment object cannot play {episodes} episodes side by side. "
+            "Give its id, or a function that makes it"
+        )
+    if found is None and perturb:
+        raise SoftqError(
+            "one environment object cannot be changed and stay what it is. Give "
+            "its id, or a function that makes it"
+        )
+    return [perturbed(found or env, perturb) for _ in range(episodes)]
 
 
 def env_name(env: EnvLike) -> str:

@@ -255,15 +255,19 @@ def _reproduce(args: list[str]) -> int:
 
     given = options.parse(options.ReproduceOptions, args, "softq reproduce")
     if given.figure not in FIGURES:
-        near = difflib.get_close_matches(given.figure, FIGURES, 1, 0.3)
-        hint = f"Did you mean {near[0]}?" if near else f"There are: {list(FIGURES)}"
+        near = difflib.get_close_matches(given.figure, FIGURES, 1, 0.5)
+        every = f"There are: {', '.join(FIGURES)}"
+        hint = f"Did you mean {near[0]}?" if near else every
         raise SoftqError(f"no figure is called {given.figure}. {hint}")
     from softq import machine
 
     out = given.out or Path("runs") / "figures"
     try:
         found = reproduce(given.figure, out, given.data)
-        found |= {"versions": machine.versions(), "machine": machine.about()}
+        asked = f"softq reproduce {given.figure}"
+        asked += f" --data {given.data}" if given.data else ""
+        found |= {"command": asked, "versions": machine.versions(),
+                  "machine": machine.about()}  # fmt: skip
         (out / f"{given.figure}.json").write_text(json.dumps(found, indent=1) + "\n")
     except OSError as error:
         raise SoftqError(f"cannot write to {out}: {error.strerror or error}") from error

@@ -155,7 +155,9 @@ def _played(
 ) -> Iterator[Block]:
     """Episodes of a policy, in blocks; the last one is cut where the steps end."""
     if part.policy is not None and part.policy.spec != spec:
-        raise SoftqError(f"{part.name} was trained on {part.policy.spec}; found {spec}")
+        raise SoftqError(
+            f"{part.name} was trained on {part.policy.spec}; the environment has {spec}"
+        )
     act, episode = _actor(part.policy, spec, seed, greedy), Episode(env, spec, seed, 0)
     rows: list[tuple[Any, ...]] = []
     for t in range(1, part.steps + 1):

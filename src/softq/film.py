@@ -200,7 +200,9 @@ def _drawable(env_id: str, policy: Policy) -> gymnasium.Env:
         raise SoftqError(f"{env_id} cannot be filmed: it has no render mode rgb_array")
     if found != policy.spec:
         env.close()
-        raise SoftqError(f"the policy was trained on {policy.spec}; found {found}")
+        raise SoftqError(
+            f"the policy was trained on {policy.spec}; {env_id} has {found}"
+        )
     return env
 
 

@@ -113,7 +113,10 @@ def choose_step(run: Path, which: str | int) -> int:
     if which == "last":
         for step in checkpoint.newest(run, replay=False):
             return step
-        raise SoftqError(f"{run} has no checkpoint that can be read")
+        raise SoftqError(
+            f"{run} has no checkpoint that can be read, so no policy. What it has "
+            f"written down shows: softq report {run}"
+        )
     if not isinstance(which, int) and not str(which).isdecimal():
         raise SoftqError(f"a checkpoint is last, best or a step; found {which!r}")
     if int(which) not in checkpoint.steps(run):

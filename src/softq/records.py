@@ -1,5 +1,6 @@
 """What a run has written down: its metrics and its evaluations, read back."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,18 @@ def evaluations(run: Path) -> Records:
 def metrics(run: Path) -> Records:
     """The records of `metrics.jsonl`."""
     return _lines(run / "metrics.jsonl")
+
+
+def reached(run: Path) -> int:
+    """The last step that a run's files tell of, whatever else they hold; else 0."""
+    steps = [0]
+    for path in (run / "metrics.jsonl", run / "evals.jsonl"):
+        for line in path.read_bytes().splitlines() if path.is_file() else []:
+            with contextlib.suppress(
+                ValueError, LookupError, TypeError, RecursionError
+            ):
+                steps.append(int(json.loads(line)["step"]))
+    return max(steps)
 
 
 def _lines(path: Path) -> Records:

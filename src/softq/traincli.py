@@ -50,8 +50,10 @@ def _check(given: Any, name: str, for_data: bool) -> None:
     """Raises SoftqError unless there is one thing to learn from, and options fit it."""
     fixed = given.data.chosen
     if (not given.env) == (fixed is None):
+        both = "; found both. Data that are evaluated: --data FILE --eval-env ID"
         raise SoftqError(
             f"softq train {name} needs --env ID or --data FILE, one of them"
+            + (both if given.env else "")
         )
     if fixed is None and for_data:
         raise SoftqError(f"--preset {given.preset} is for data: give --data FILE")

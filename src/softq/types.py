@@ -48,6 +48,17 @@ class Spec:
     num_actions: int = 0
     action_start: int = 0
 
+    def __str__(self) -> str:
+        shape = " × ".join(map(str, self.obs_shape))
+        if self.num_actions:
+            first = f" from {self.action_start}" if self.action_start else ""
+            return f"observations of {shape}, {self.num_actions} actions{first}"
+        alike = len({*self.low}) == len({*self.high}) == 1
+        low, high = (b[:1] if alike else b for b in (self.low, self.high))
+        bounds = " to ".join(", ".join(f"{x:g}" for x in b) for b in (low, high))
+        each = "each " if alike and self.action_dim > 1 else ""
+        return f"observations of {shape}, actions of {self.action_dim} ({each}{bounds})"
+
     @property
     def actions(self) -> Literal["continuous", "discrete"]:
         return "discrete" if self.num_actions else "continuous"

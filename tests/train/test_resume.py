@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -219,3 +220,31 @@ def test_what_is_asked_for_more_often_than_logs_is_done(
     softq.train("sac", env="softq/Pendulum-v0", out=out, **tiny(**cadence))
     assert [r["step"] for r in records(out, "evals.jsonl")] == [30, 60, 90, 120]
     assert [r["step"] for r in records(out, "metrics.jsonl")] == [60, 120]
+
+
+def test_records_without_their_checkpoints_are_never_overwritten(
+    pendulum_run: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(pendulum_run, run)
+    shutil.rmtree(run / "checkpoints")
+    names = ("metrics.jsonl", "evals.jsonl")
+    before = [(run / name).read_bytes() for name in names]
+    with pytest.raises(softq.SoftqError, match="records up to step 120 and no check"):
+        softq.resume(run)
+    assert [(run / name).read_bytes() for name in names] == before
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_again(
+    pendulum_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(pendulum_run, run)
+    shutil.rmtree(run / "checkpoints")
+    (run / "evals.jsonl").unlink()
+    whole = records(run, "metrics.jsonl")
+    first = (run / "metrics.jsonl").read_bytes().splitlines(keepends=True)[0]
+    (run / "metrics.jsonl").write_bytes(first + first[:9])  # a line half written
+    softq.resume(run)
+    assert "no checkpoint yet: it begins again at step 0" in capsys.readouterr().out
+    assert records(run, "metrics.jsonl") == whole
