@@ -279,7 +279,7 @@ def _short(record: dict[str, Any]) -> str:
 def _returns(record: dict[str, Any]) -> str:
     greedy, sampled = record["greedy"], record["sampled"]
     return (
-        f"greedy {greedy['return']:,.1f} ± {greedy['return_std']:,.1f}  "
+        f"greedy {greedy['return']:,.1f} (sd {greedy['return_std']:,.1f})  "
         f"sampled {sampled['return']:,.1f}  soft {sampled['soft']:,.1f}"
     )
 

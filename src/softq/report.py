@@ -33,7 +33,8 @@ from softq.types import SoftqError
 
 def table(records: Records) -> Table:
     """Last and best evaluation of every seed; the headline is the last."""
-    out = Table(title="evaluation (return ± sd over episodes)", title_justify="left")
+    title = "evaluation (return, and its sd over episodes)"
+    out = Table(title=title, title_justify="left")
     columns = ("seed", "steps", "greedy, last", "sampled, last", "soft, last",
                "greedy, best", "at step")  # fmt: skip
     several = len(settings_of(records)) > 1
@@ -46,8 +47,8 @@ def table(records: Records) -> Table:
         last, best = own[-1], max(own, key=lambda r: finite(r["greedy"]["return"]))
         out.add_row(
             *(lane[:1] if several else ()), str(lane[1]),
-            f"{last['step']:,}", _plus_minus(last["greedy"]),
-            _plus_minus(last["sampled"]), f"{last['sampled']['soft']:,.1f}",
+            f"{last['step']:,}", _spread(last["greedy"]),
+            _spread(last["sampled"]), f"{last['sampled']['soft']:,.1f}",
             f"{best['greedy']['return']:,.1f}", f"{best['step']:,}",
         )  # fmt: skip
     return out
@@ -79,8 +80,9 @@ def _interval(scores: np.ndarray) -> str:
     return f"{iqm(scores):,.1f}{known}"
 
 
-def _plus_minus(summary: dict[str, float]) -> str:
-    return f"{summary['return']:,.1f} ± {summary['return_std']:,.1f}"
+def _spread(summary: dict[str, float]) -> str:
+    """± is for seeds; what follows is over one agent's episodes."""
+    return f"{summary['return']:,.1f} ({summary['return_std']:,.1f})"
 
 
 def after(run: Path) -> None:
@@ -140,7 +142,7 @@ def show(result: Result, env: str, as_json: bool) -> None:
             if name == "greedy"
             else (f"{s['entropy']:,.1f}", f"{s['soft']:,.1f}")
         )
-        out.add_row(name, _plus_minus(s), *bonus, f"{s['length']:,.0f}")
+        out.add_row(name, _spread(s), *bonus, f"{s['length']:,.0f}")
     Console().print(out)
 
 
@@ -161,7 +163,7 @@ def _newest(run: Path) -> str:
     """A run's last evaluation; what is wrong where it cannot be read."""
     try:
         for last in reversed(evaluations(run)):
-            return f"step {last['step']:,}: {_plus_minus(last['greedy'])}"
+            return f"step {last['step']:,}: {_spread(last['greedy'])}"
     except (SoftqError, OSError, LookupError, TypeError, ValueError) as error:
         return escape(str(error))
     return ""

@@ -156,7 +156,7 @@ def _curve(axes: Any, cells: Cells, name: str) -> None:
     if perturb.multiplies(name):
         axes.set_xscale("log" if min(values) > 0 else "linear")
         axes.axvline(1.0, color=GREY, linestyle=":", linewidth=1)
-    axes.set(xlabel=name, ylabel="return (± sd over episodes)")
+    axes.set(xlabel=name, ylabel="return (band: sd over episodes)")
     axes.legend(frameon=False)
 
 

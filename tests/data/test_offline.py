@@ -28,11 +28,10 @@ real = pytest.mark.skipif(not REAL, reason="SOFTQ_DATA names no folder of real f
 # Two episodes: three steps that terminate, then three that a time limit ends.
 OBS = np.array([[0, 0], [1, 0], [2, 0], [5, 1], [6, 1], [7, 1]], F)
 LED = np.array([[1, 0], [2, 0], [3, 0], [6, 1], [7, 1], [8, 1]], F)
-ACTION = np.array([[0.5], [-0.5], [0.0], [0.25], [-1.0], [1.0]], F)
+ACTION = np.array([[0.5], [-0.5], [0.0], [0.25], [-0.9], [0.9]], F)
 REWARD = np.array([1, 2, 3, 4, 5, 6], F)
 TERMINAL = np.array([0, 0, 1, 0, 0, 0], bool)
 TIMEOUT = np.array([0, 0, 0, 0, 0, 1], bool)
-CLIPPED = np.clip(ACTION, -EDGE, EDGE)
 BOX = Spec(obs_shape=(2,), low=(-1.0,), high=(1.0,))
 
 
@@ -59,7 +58,7 @@ def npz(path: Path, **changes: Any) -> Path:
         "observations": np.array(
             [[0, 0], [1, 0], [2, 0], [3, 0], [5, 1], [6, 1], [7, 1], [8, 1]], F
         ),
-        "actions": np.array([[0.5], [-0.5], [0], [9], [0.25], [-1], [1], [9]], F),
+        "actions": np.array([[0.5], [-0.5], [0], [9], [0.25], [-0.9], [0.9], [9]], F),
         "terminals": np.array([0, 0, 0, 1, 0, 0, 0, 1], F),
         "rewards": np.array([1, 2, 3, 99, 4, 5, 6, 99], F),
         "masks": np.array([1, 1, 0, 1, 1, 1, 1, 1], F),
@@ -93,7 +92,7 @@ def same(found: Dataset, rows: Any = slice(None), ends: Any = (2, 5)) -> None:
     """`found` is `rows` of the two episodes."""
     batch = found.batch
     np.testing.assert_array_equal(batch.obs, OBS[rows])
-    np.testing.assert_array_equal(batch.action, CLIPPED[rows])
+    np.testing.assert_array_equal(batch.action, ACTION[rows])
     np.testing.assert_array_equal(batch.reward, REWARD[rows])
     np.testing.assert_array_equal(batch.terminated, TERMINAL[rows])
     # A terminal step's next observation is masked, so that it may be another.
@@ -268,15 +267,18 @@ def test_actions_are_normalised_by_the_environment() -> None:
     )
     expected = np.array([[-EDGE], [EDGE], [0], [0.5], [-0.5], [0]], F)
     np.testing.assert_array_equal(found.batch.action, expected)
-    assert found.about.warnings == ()
+    (told,) = found.about.warnings
+    at = "2 of 6 actions lie at the bounds [-2, 6]"
+    assert told == f"{at}; clipped to 1 - 1e-6 of them"
+    assert read(columns(actions=ACTION), spec=wide).about.warnings == ()
 
 
 def test_actions_outside_are_clipped_with_one_warning_or_refused() -> None:
-    wild = ACTION * F(3)  # 1.5, -1.5, 0, 0.75, -3, 3: four outside
+    wild = ACTION * F(3)  # 1.5, -1.5, 0, 0.75, -2.7, 2.7: four outside
     found = read(columns(actions=wild))
     (told,) = found.about.warnings
     assert "4 of 6 actions lie outside the bounds [-1, 1]" in told
-    assert "-3 to 3" in told
+    assert "-2.7 to 2.7" in told
     assert np.abs(found.batch.action).max() == EDGE
     with pytest.raises(SoftqError, match="4 of 6 actions lie outside"):
         read(columns(actions=wild), strict=True)

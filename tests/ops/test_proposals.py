@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
+from scipy import special
 
 from softq.ops import proposals, soft
 
@@ -85,6 +86,34 @@ def test_the_sampled_value_is_quadratures(dim: int, alpha: float, kind: str) -> 
         assert float(count.max()) <= k + 1e-2
     assert bias[1_024] <= 0.02
     assert bias[1_024] <= bias[64] + 0.002
+
+
+@pytest.mark.parametrize("k", [1, 3, 5, 64])
+def test_a_mixture_covers_the_box_whatever_its_parts_are(k: int) -> None:
+    """The mean of 1/q is the box's volume, 2; of an odd k the parts are unequal."""
+    centres = jnp.array([[0.8], [-0.3]])
+
+    def covered(key: jax.Array) -> jax.Array:
+        return jnp.mean(jnp.exp(-proposals.mixture(key, centres, k, 1.2)[1]))
+
+    keys = jax.random.split(jax.random.key(3), 200_000 // k)
+    found = np.asarray(jax.jit(jax.vmap(covered))(keys), float)
+    assert abs(found.mean() - 2.0) < 5 * found.std() / math.sqrt(len(found)) + 1e-3
+
+
+@pytest.mark.parametrize(("mean", "slope"), [(7.0, 5.0), (9.0, 5.0), (9.0, 30.0)])
+def test_a_saturated_policys_actions_weigh_what_they_must(
+    mean: float, slope: float
+) -> None:
+    """Where float32 knows tanh u as 1 its own actions would count as uniform ones."""
+    dist = (jnp.full((200, 1), mean), jnp.full((200, 1), math.log(0.1)))
+    draw = jax.jit(lambda key: proposals.three_sources(key, dist, dist, 300, True))
+    action, log_density = (np.asarray(x, float) for x in draw(KEYS[0]))
+    scores = slope * action[..., 0] - log_density
+    found = special.logsumexp(scores, axis=-1) - math.log(900)
+    truth = math.log(2.0 * math.sinh(slope) / slope)
+    # In units of Q's range; a third of the actions carries the whole integral.
+    assert math.sqrt(((found - truth) ** 2).mean()) / (2.0 * slope) < 0.03
 
 
 def test_equal_weights_all_count_and_one_alone_counts_once() -> None:

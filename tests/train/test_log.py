@@ -57,7 +57,7 @@ def test_the_panel_tells_progress_speed_time_left_and_returns(
     assert "25%" in shown
     assert "500 steps/s, 15 s left" in shown  # 7,500 steps
     assert "return 12.5  alpha 0.25" in shown
-    told = "greedy 100.0 ± 3.0  sampled 90.0  soft 107.0"
+    told = "greedy 100.0 (sd 3.0)  sampled 90.0  soft 107.0"
     assert f"{told}  (step 2,000, seed 1)" in shown
 
 
@@ -72,7 +72,7 @@ def test_without_a_terminal_there_are_plain_lines(
     assert capsys.readouterr().out.splitlines() == [
         "step     2,500  return 12.5  alpha 0.25",
         "step        10  collecting",
-        "step     2,000  evaluation  greedy 100.0 ± 3.0  sampled 90.0  soft 107.0",
+        "step     2,000  evaluation  greedy 100.0 (sd 3.0)  sampled 90.0  soft 107.0",
     ]
 
 

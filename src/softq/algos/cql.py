@@ -166,8 +166,8 @@ def update(
     target = follow(state.target, critic, updates, cfg.polyak, cfg.target_period)
     moments = actor_moments, critic_moments, alpha_moments, weight_moments
     new = State(actor, critic, target, log_alpha, log_weight, *moments, updates)
-    info = {**critic_info, **actor_info, "alpha": alpha, "gap_factor": factor}
-    return new, info
+    info = {**critic_info, **actor_info, "alpha": alpha}
+    return new, info | conservative.weighed(factor, cfg.gap_target)
 
 
 def critic_target(
@@ -264,6 +264,9 @@ def _sampled(critic: nets.Net, seen: Seen, key: Key, cfg: Config) -> Judged:
         q_chosen = jnp.where(index < _uniform(cfg), q_chosen, lifted)
     slope = jnp.mean(q_chosen, axis=-1) - (0.0 if cfg.gap == "eq1" else q_data)
     value = conservative.gap(cfg.gap, q_any, log_mu, q_data, cfg.temp)
+    if cfg.scoring != "float32":  # what rounding took from it, to first order
+        rounded = jnp.take_along_axis(q_any, index, axis=-1)
+        value = value + jnp.mean(q_chosen - rounded, axis=-1)
     # The value of the whole sum, the slope of the few.
     return q_data, q_any, slope + jax.lax.stop_gradient(value - slope)
 

@@ -91,7 +91,7 @@ def update(key: Key, state: State, batch: Batch, cfg: Config) -> tuple[State, In
     updates = state.updates + 1
     target = follow(state.target, critic, updates, cfg.polyak, cfg.target_period)
     new = State(critic, target, log_weight, moments, weight_moments, updates)
-    return new, {**info, "gap_factor": factor}
+    return new, info | conservative.weighed(factor, cfg.gap_target)
 
 
 def critic_loss(

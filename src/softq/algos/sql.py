@@ -15,6 +15,7 @@ Departures:
 - no ½ in front of the squared error, a mean over particles, and the target averages
   by default where `target_period` > 0 copies it as the paper does;
 - `twin` takes the smaller of two critics, as SAC does;
+- the step size is constant, as the paper's; `compose.fit_sampler`'s decays;
 - `acting` by Langevin steps asks Q itself for an action, and no network.
 """
 

@@ -252,7 +252,11 @@ def _actions(
     if told and strict:
         raise Refused(f"{name}: {told}. Without --strict they are clipped")
     clipped = np.clip(inside, -EDGE, EDGE)
-    return clipped, (f"{told}; clipped",) if told else ()
+    if told:
+        return clipped, (f"{told}; clipped",)
+    edge = int((np.abs(inside) > (1 + EDGE) / 2).any(axis=1).sum())
+    at = f"{edge:,} of {len(action):,} actions lie at the bounds {bounds(spec)}"
+    return clipped, (f"{at}; clipped to 1 - 1e-6 of them",) if edge else ()
 
 
 def bounds(spec: Spec) -> str:

@@ -152,6 +152,14 @@ def factor(log_weight: Scalar, gap_target: Scalar | float | None) -> Scalar:
     return jnp.float32(1.0) if gap_target is None else jnp.exp(log_weight)
 
 
+def weighed(factor: Scalar, gap_target: Scalar | float | None) -> Info:
+    """What to log of a gap's weight: α', and the target that it holds, if any."""
+    info = {"gap_factor": factor}
+    if gap_target is not None:
+        info["gap_target"] = jnp.asarray(gap_target, jnp.float32)
+    return info
+
+
 def damped(
     factor: Scalar, over: Float[Array, "*c"], damping: Scalar | float
 ) -> Float[Array, "*c"]:

@@ -30,8 +30,9 @@ def mixture(
     """k actions, half of them uniform, half tanh of N(u_m, width²) around `centres`.
 
     Every action carries the density of the whole mixture, whichever half drew it:
-    ½ 2^−d + ½ mean_m N(u; u_m, width²)/Π(1 − a²). The centres are the sampler's
-    particles; its own density is not known, for it is not one-to-one.
+    ½ 2^−d + ½ mean_m N(u; u_m, width²)/Π(1 − a²); of an odd k the parts' own
+    shares. The centres are the sampler's particles; its own density is not known, for
+    it is not one-to-one.
     """
     m, dim = centres.shape
     flat_key, which_key, noise_key = jax.random.split(key, 3)
@@ -45,8 +46,9 @@ def mixture(
     one = jax.vmap(tanh_normal.log_prob, in_axes=(None, 0, None))
     around = jax.vmap(one, in_axes=(0, None, None))(u, centres, scale)
     close = jax.nn.logsumexp(around, axis=-1) - math.log(m)
-    log_density = jnp.logaddexp(-dim * math.log(2.0), close) - math.log(2.0)
-    return action, log_density
+    more = [math.log(2 * n / k) if n else -math.inf for n in (k // 2, k - k // 2)]
+    both = jnp.logaddexp(-dim * math.log(2.0) + more[0], close + more[1])
+    return action, both - math.log(2.0)
 
 
 def of_policy(
@@ -69,13 +71,14 @@ def three_sources(
     flat_key, here_key, after_key = jax.random.split(key, 3)
     n, dim = here[0].shape
     flat = jax.random.uniform(flat_key, (n, k, dim), minval=-1.0, maxval=1.0)
-    own, log_own = of_policy(here_key, *here, k)
-    other, log_other = of_policy(after_key, *after, k)
+    own, own_u, log_own = tanh_normal.sample(here_key, *_each(here, k))
+    other, other_u, log_other = tanh_normal.sample(after_key, *_each(after, k))
     action = jnp.concatenate([flat, own, other], axis=1)
     log_flat = jnp.full((n, k), conservative.log_uniform(dim))
     if not mixed:
         return action, jnp.concatenate([log_flat, log_own, log_other], axis=1)
-    u = tanh_normal.inverse(action)
+    # An action of float32 does not know its u any more where a policy is saturated.
+    u = jnp.concatenate([tanh_normal.inverse(flat), own_u, other_u], axis=1)
     near = (tanh_normal.log_prob(u, *_each(dist, 3 * k)) for dist in (here, after))
     return action, conservative.log_mixture(jnp.tile(log_flat, 3), *near)
 

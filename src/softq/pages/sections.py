@@ -182,13 +182,13 @@ def _seeds(studio: Studio, one: Task) -> Html:
             best = int(np.argmax(np.nan_to_num(greedy[:, k], nan=-np.inf)))
             spread = lane.evals[arm.steps[-1]]["greedy"]["return_std"]
             rows.append([named(studio, arm.name), lane.seed,
-                         f"{short(greedy[-1, k])} ± {short(spread)}",
+                         f"{short(greedy[-1, k])} ({short(spread)})",
                          short(sampled[-1, k]), short(greedy[best, k]),
                          f"{arm.steps[best]:,}", lane.run.name])  # fmt: skip
     head = [
         "arm",
         "seed",
-        "last (± over episodes)",
+        "last (sd over episodes)",
         "sampled",
         "best",
         "at step",
