@@ -13,6 +13,7 @@ import json
 import statistics
 import sys
 import time
+from importlib import metadata
 
 import mdptoolbox.util
 import numpy as np
@@ -42,6 +43,8 @@ def main() -> None:
         matrices.append(matrix)
     reward = np.vstack([reward, np.zeros((1, actions))])
     out = toolbox(matrices, reward, discount, tol)
+    names = ("pymdptoolbox", "quantecon", "numpy", "scipy", "numba")
+    out["versions"] = {name: metadata.version(name) for name in names}
     print(json.dumps(out | quantecon(matrices, reward, discount, tol)))
 
 

@@ -106,8 +106,8 @@ def spread(ends: np.ndarray) -> dict[str, Any]:
     angle = np.arctan2(ends[..., 1], ends[..., 0])
     agree = np.abs(np.exp(1j * angle).mean(-1))
     reach = np.linalg.norm(ends, axis=-1).mean(-1)
-    return {"resultant_length": agree.round(3).tolist(),
-            "metres": reach.round(2).tolist()}  # fmt: skip
+    return {"resultant_length": agree.astype(float).round(3).tolist(),
+            "metres": reach.astype(float).round(2).tolist()}  # fmt: skip
 
 
 def make(out: Path, seeds: int = SEEDS, scale: float = 1.0) -> dict[str, Any]:
