@@ -6,7 +6,8 @@ Needs `pip install "gymnasium[box2d]"`. Soft DQN learns LunarLander-v3 for 100,0
 steps; everything it did is the data. Then discrete CQL with two weights of its gap, the
 same learner without it (`gap_weight` 0) and `bc_discrete`: 30,000 updates of 128
 transitions, two layers of 128, three seeds in one program, 20 greedy episodes an
-evaluation. Runs that are there are gone on with. Writes `results/offline-discrete.json`.
+evaluation. Runs that are there are gone on with. Writes
+`results/offline-discrete.json`.
 """
 
 import json
