@@ -214,7 +214,7 @@ def _remembered(run: Path, steps: int, env: str) -> Iterator[Block]:
     made, spec, _ = plan.read(run)
     if env != made.env and not made.env.startswith("python:"):
         raise SoftqError(f"{run} remembers {made.env}; found --env {env}")
-    if made.data is not None or made.seeds > 1 or made.loop.num_envs > 1:
+    if made.data is not None or made.seed_range.lanes > 1 or made.loop.num_envs > 1:
         raise SoftqError(f"{run} is not a run of one seed in one environment: it keeps "
                          "no history in order")  # fmt: skip
     train = checkpoint.load(run, choose_step(run, "last"), template(made, spec), True)

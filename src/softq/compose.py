@@ -128,7 +128,8 @@ def _read(run: Path) -> tuple[plan.Plan, Spec, Any]:
             f"{run} is a run of {made.algorithm}; compose takes runs of sql"
         )
     for wrong, what in (
-        (made.seeds > 1, "several seeds"), (made.algo.twin, "twin critics"),
+        (made.seeds > 1, "several seeds"), (made.sweep, "several settings"),
+        (made.algo.twin, "twin critics"),
         (made.loop.normalize_obs, "normalised observations"),
         (len(spec.obs_shape) > 1, "images"),
     ):  # fmt: skip

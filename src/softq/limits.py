@@ -55,11 +55,7 @@ def _check_online(plan: Plan) -> None:
             f"{plan.algorithm} --data FILE --eval-env {plan.env}"
         )
     _check_ring(plan.loop)
-    if plan.sweep:
-        raise SoftqError(
-            "--sweep trains every value on the same data: give --data FILE. In an "
-            "environment start a run for each value"
-        )
+    _check_sweep(plan)
 
 
 def _check_offline(plan: Plan) -> None:
@@ -78,6 +74,11 @@ def _check_offline(plan: Plan) -> None:
         _check_finetuning(plan)
     if "mc_return" in plan.module.NEEDS and "discount" in plan.settings[0]:
         raise SoftqError(f"{plan.algorithm} cannot sweep discount: its data change too")
+    _check_sweep(plan)
+
+
+def _check_sweep(plan: Plan) -> None:
+    """Raises SoftqError for a value of a sweep that cannot be meant."""
     for one in plan.sweep:
         for value in one.values:
             _check_number("algo.", one.knob, value)
@@ -118,8 +119,6 @@ def _check_data_alone(plan: Plan) -> None:
 
 def _check_finetuning(plan: Plan) -> None:
     """Raises SoftqError for what cannot be done after data."""
-    if plan.sweep:
-        raise SoftqError("--sweep and --finetune-env do not go together")
     if plan.finetune_steps < plan.loop.batch_size:
         raise SoftqError(
             f"--finetune-steps must be at least a batch ({plan.loop.batch_size}); "

@@ -217,7 +217,7 @@ class Meter:
 
     def __init__(self, seeds: list[int], settings: list[str], began: float):
         self.seeds, self.settings = seeds, settings
-        self.episodes = {seed: deque[Episode](maxlen=20) for seed in seeds}
+        self.episodes = [deque[Episode](maxlen=20) for _ in seeds]
         self.began = began
         self.first_update_s: float | None = None
         self.begin(0)
@@ -228,17 +228,17 @@ class Meter:
 
     def snapshot(self) -> dict[str, Any]:
         """What `restore` needs to go on with the same averages."""
-        recent = {str(s): [list(e) for e in es] for s, es in self.episodes.items()}
+        recent = [[list(episode) for episode in lane] for lane in self.episodes]
         return {"episodes": recent, "first_update_s": self.first_update_s}
 
     def restore(self, record: dict[str, Any]) -> None:
-        for seed, recent in self.episodes.items():
-            recent += [Episode(*e) for e in record["episodes"][str(seed)]]
+        for recent, known in zip(self.episodes, record["episodes"], strict=True):
+            recent += [Episode(*episode) for episode in known]
         self.first_update_s = record["first_update_s"]
 
     def add(self, episodes: list[Episode]) -> None:
         for episode in episodes:
-            self.episodes[episode.seed].append(episode)
+            self.episodes[episode.lane].append(episode)
 
     def records(self, step: int, info: dict[str, Any]) -> list[dict[str, Any]]:
         """One record a lane; reading `info` waits for the device."""
@@ -256,7 +256,7 @@ class Meter:
         ]
 
     def _lane(self, k: int, info: dict[str, Any]) -> dict[str, Any]:
-        recent = self.episodes[self.seeds[k]]
+        recent = self.episodes[k]
         return {
             **({"setting": self.settings[k]} if self.settings[k] else {}),
             "return": _mean([e.ret for e in recent]),

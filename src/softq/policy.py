@@ -225,6 +225,6 @@ def fresh(made: plan.Plan, spec: Spec) -> Any:
         )
     device = device_env(made.env)
     if device is not None:
-        return ondevice.start(made.module, made.algo, made.loop, device, seeds)
+        return ondevice.start(made.module, made.swept, made.loop, device, seeds)
     obs = jnp.zeros((*seeds.axes, made.loop.num_envs, *spec.obs_shape), spec.obs_dtype)
-    return online.start(made.module, made.algo, made.loop, spec, seeds, obs)
+    return online.start(made.module, made.swept, made.loop, spec, seeds, obs)

@@ -34,14 +34,14 @@ class OnDevice:
     def start(self, given: Given | None = None) -> Any:
         made = self.plan
         return ondevice.start(
-            made.module, made.algo, made.loop, self.env, made.seed_range, given
+            made.module, made.swept, made.loop, self.env, made.seed_range, given
         )
 
     def run(self, train: Any) -> Iterator[Progress]:
         made, often = self.plan, self.plan.cadence
         every = (often.log_every, often.eval_every, often.checkpoint_every)
         return ondevice.run(
-            made.module, made.algo, made.loop, self.env, made.seed_range, train,
+            made.module, made.swept, made.loop, self.env, made.seed_range, train,
             min(filter(None, every)),
         )  # fmt: skip
 
@@ -64,7 +64,7 @@ class OnHost:
     trouble = ""
 
     def __init__(self, made: Plan, env: EnvLike):
-        count = made.seeds * made.loop.num_envs
+        count = made.seed_range.lanes * made.loop.num_envs
         if isinstance(env, gymnasium.Env) and count > 1:
             raise SoftqError(
                 f"one environment object cannot be stepped as {count}. "
@@ -88,13 +88,13 @@ class OnHost:
         made, seeds = self.plan, self.plan.seed_range
         obs = seeds.join([host.obs for host in self.hosts])
         return online.start(
-            made.module, made.algo, made.loop, self.spec, seeds, obs, given
+            made.module, made.swept, made.loop, self.spec, seeds, obs, given
         )
 
     def run(self, train: Any) -> Iterator[Progress]:
         made = self.plan
         return online.run(
-            made.module, made.algo, made.loop, self.hosts, made.seed_range, train
+            made.module, made.swept, made.loop, self.hosts, made.seed_range, train
         )
 
     def snapshot(self) -> tuple[list[Any], list[np.ndarray]]:
@@ -205,7 +205,7 @@ class OnData:
         if int(train.iteration) == made.loop.steps:
             train = self._enter(train)
         yield from online.run(
-            made.module, made.algo, made.online, self.online.hosts, made.seed_range,
+            made.module, made.swept, made.online, self.online.hosts, made.seed_range,
             train, self.batch, made.loop.steps,
         )  # fmt: skip
 
@@ -215,11 +215,13 @@ class OnData:
         made, seeds = self.plan, self.plan.seed_range
         obs = jax.numpy.asarray(seeds.join([host.obs for host in self.online.hosts]))
 
-        def act(root: Any, agent: Any, stats: Any, obs: Any) -> Any:
+        def act(cfg: Any, root: Any, agent: Any, stats: Any, obs: Any) -> Any:
             key = steps.keys(root, train.iteration)[0]
-            return steps.act(made.module, made.algo, agent, stats, obs, key)
+            return steps.act(made.module, cfg, agent, stats, obs, key)
 
-        action = jax.jit(seeds.lift(act))(seeds.roots(), train.agent, train.stats, obs)
+        chosen = jax.jit(seeds.lift(act, (seeds.varying, 0, 0, 0, 0)))
+        knobs, roots = seeds.knobs(made.swept), seeds.roots()
+        action = chosen(knobs, roots, train.agent, train.stats, obs)
         return train._replace(obs=obs, action=action)
 
     def _diverged(self, progress: Progress) -> str:

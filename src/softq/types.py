@@ -87,11 +87,15 @@ class Spec:
 
 
 class Episode(NamedTuple):
-    """A finished training episode: which seed's run, its return and its length."""
+    """A finished training episode: its seed, its return, its length.
+
+    `lane` counts a run's pairs of setting and seed; seeds vary fastest.
+    """
 
     seed: int
     ret: float
     length: int
+    lane: int = 0
 
 
 class Progress(NamedTuple):

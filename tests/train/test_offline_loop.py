@@ -118,8 +118,9 @@ def stop_at(step: int) -> Callable[[Progress], bool]:
 ONLINE = {"finetune_env": "tests/Pendulum-v0", "finetune_steps": 60}
 RUNS: dict[str, tuple[str, dict[str, Any], int, int]] = {
     "on data": ("cql", {}, 100, 300),
-    "two seeds and a sweep": ("cql", {"seeds": 2, "sweep": {"lr": [1e-4, 1e-3]}}, 200,
-                              300),
+    "two seeds and a sweep, online": (
+        "cql", {"seeds": 2, "sweep": {"lr": [1e-4, 1e-3]}, **ONLINE}, 330, 360,
+    ),
     "stopped on data, then online": ("calql", ONLINE, 100, 360),
     "stopped between": ("calql", ONLINE, 300, 360),
     "stopped online": ("calql", {**ONLINE, "checkpoint_every": 20}, 330, 360),

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+import softq
 from softq.algos import sac, sac_discrete
 from softq.envs import device_env
 from softq.train import ondevice
@@ -75,3 +76,33 @@ def test_lanes_are_seeds_of_each_setting_and_are_joined_split_and_picked() -> No
     np.testing.assert_array_equal(many.split(joined), joined)
     assert one.join(rows[:1]).shape == one.pick(rows[0], 0).shape == (2,)
     assert one.split(rows[0]).shape == (1, 2)
+
+
+@pytest.mark.parametrize("env", ["softq/Grid-v0", "CartPole-v1"])
+def test_a_sweep_is_the_runs_of_its_settings(env: str) -> None:
+    """On the device and on the host: every lane does what its own run does."""
+
+    def trained(**changes: Any) -> tuple[list[Any], dict[int, list[float]]]:
+        returns: dict[int, list[float]] = {}
+
+        def look(progress: Any) -> None:
+            for episode in progress.episodes:
+                returns.setdefault(episode.lane, []).append(episode.ret)
+
+        options = {"hidden": (8,), **changes.pop("algo", {})}
+        run = softq.train(
+            "sac_discrete", env=env, steps=200, batch_size=8, learning_starts=10,
+            eval_every=200, eval_episodes=1, on_progress=look, algo=options, **changes,
+        )  # fmt: skip
+        return run.evaluations, returns
+
+    shown, returns = trained(seed=3, seeds=2, sweep={"alpha": [0.1, 1.0]})
+    lanes = [("alpha=0.1", 3), ("alpha=0.1", 4), ("alpha=1", 3), ("alpha=1", 4)]
+    assert [(r["setting"], r["seed"]) for r in shown] == lanes
+    for lane, alpha, seed in ((1, 0.1, 4), (2, 1.0, 3)):
+        alone, own = trained(seed=seed, algo={"alpha": alpha})
+        assert returns[lane] == pytest.approx(own[0], rel=1e-5)
+        assert len(own[0]) > 1
+        for name in ("return", "soft"):
+            wanted = alone[0]["sampled"][name]
+            assert shown[lane]["sampled"][name] == pytest.approx(wanted, rel=1e-3)

@@ -18,7 +18,7 @@ from softq.data import normalize, ring
 from softq.train import step as steps
 from softq.train.seeds import Seeds
 from softq.train.step import Options, Train
-from softq.types import Batch, Info, Key, Progress, Spec, cast_knobs
+from softq.types import Batch, Info, Key, Progress, Spec
 
 PROBE = 1_024  # transitions, always the same, that the monitor looks at
 WATCH = 2**32 - 2  # the monitor's stream of keys; updates count from 1
@@ -35,7 +35,7 @@ def start(
     Its ring is for what may be collected later (`capacity` rows, often none), and so
     are observation and action.
     """
-    cfg = lanes(cfg, seeds)
+    cfg = seeds.knobs(cfg)
 
     def one(root: Key, cfg: Any, given: steps.Given | None) -> Train:
         init_key = jax.random.split(jax.random.fold_in(root, 0))[0]
@@ -47,26 +47,9 @@ def start(
         )
         return Train(agent, None, own, obs, action, jnp.int32(0))  # type: ignore[arg-type]
 
-    lifted = seeds.lift(one, (0, axis(seeds), 0), UNFILLED)
+    lifted = seeds.lift(one, (0, seeds.varying, 0), UNFILLED)
     train = jax.jit(lifted)(seeds.roots(), cfg, given)
     return train._replace(rows=ring.empty(spec, capacity, seeds.axes))
-
-
-def lanes(cfg: Any, seeds: Seeds) -> Any:
-    """Knobs as arrays; with several settings each has the axis of the lanes."""
-    if seeds.settings == 1:
-        return cast_knobs(cfg)
-
-    def spread(knob: Any) -> Array:
-        each = jnp.broadcast_to(jnp.asarray(knob, jnp.float32), (seeds.settings,))
-        return jnp.repeat(each, seeds.number)
-
-    return jax.tree.map(spread, cfg)
-
-
-def axis(seeds: Seeds) -> int | None:
-    """Where lifted functions find the lanes of `lanes(cfg)`."""
-    return None if seeds.settings == 1 else 0
 
 
 def run(
@@ -74,7 +57,7 @@ def run(
     data: Batch, train: Train,
 ) -> Iterator[Progress]:  # fmt: skip
     """Updates until `options.steps`; yields after every `CHUNK` of them."""
-    cfg, roots = lanes(cfg, seeds), seeds.roots()
+    cfg, roots = seeds.knobs(cfg), seeds.roots()
     probe = jax.tree.map(lambda x: x[_evenly(len(data.reward))], data)
 
     def many(cfg: Any, root: Key, i: Any, agent: Any, stats: Any, data: Batch,
@@ -90,7 +73,7 @@ def run(
         return agent, i + length, {**info, **watched}
 
     def lifted(*args: Any, length: int) -> Any:
-        axes = (axis(seeds), 0, None, 0, 0, None, None)
+        axes = (seeds.varying, 0, None, 0, 0, None, None)
         return seeds.lift(partial(many, length=length), axes, (0, None, 0))(*args)
 
     compiled = jax.jit(lifted, static_argnames="length")

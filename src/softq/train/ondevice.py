@@ -19,7 +19,7 @@ from softq.envs.jax_env import JaxEnv
 from softq.train import step as steps
 from softq.train.seeds import Seeds
 from softq.train.step import Options, Train
-from softq.types import Batch, Episode, Key, Progress, cast_knobs
+from softq.types import Batch, Episode, Key, Progress
 
 
 class World(NamedTuple):
@@ -48,16 +48,17 @@ def start(
     given: steps.Given | None = None,
 ) -> Train:  # fmt: skip
     """Agents (fresh, or as `given`), empty rings, environments at their first step."""
-    cfg, n = cast_knobs(cfg), options.num_envs
+    n = options.num_envs
 
-    def one(root: Key, given: steps.Given | None) -> Train:
+    def one(cfg: Any, root: Key, given: steps.Given | None) -> Train:
         reset_keys = jax.random.split(jax.random.fold_in(root, RESETS), n)
         state = jax.vmap(env.reset)(reset_keys)
         obs = jax.vmap(env.observe)(state)
         train = steps.begin(algo, cfg, options, env.spec, root, obs, given)
         return train._replace(world=World(state, jnp.zeros(n, jnp.int32), jnp.zeros(n)))
 
-    train = jax.jit(seeds.lift(one, out_axes=UNFILLED))(seeds.roots(), given)
+    lifted = jax.jit(seeds.lift(one, (seeds.varying, 0, 0), UNFILLED))
+    train = lifted(seeds.knobs(cfg), seeds.roots(), given)
     return train._replace(rows=ring.empty(env.spec, options.rows, seeds.axes))
 
 
@@ -129,7 +130,7 @@ def run(
 
     The yielded state is donated to the next chunk: read it before asking for more.
     """
-    cfg, root, n = cast_knobs(cfg), seeds.roots(), options.num_envs
+    cfg, root, n = seeds.knobs(cfg), seeds.roots(), options.num_envs
 
     def many(cfg: Any, root: Key, train: Train, length: int) -> Any:
         def body(train: Train, _: None) -> Any:
@@ -140,7 +141,8 @@ def run(
 
     def lifted(cfg: Any, root: Array, train: Train, length: int) -> Any:
         one = partial(many, length=length)
-        return seeds.lift(one, (None, 0, AXES), (AXES, 0, 0))(cfg, root, train)
+        axes = (seeds.varying, 0, AXES)
+        return seeds.lift(one, axes, (AXES, 0, 0))(cfg, root, train)
 
     compiled = jax.jit(lifted, static_argnums=3, donate_argnums=2)
     at, total = int(train.iteration), -(-options.steps // n)
@@ -157,7 +159,7 @@ def _episodes(seeds: Seeds, ended: Ended) -> list[Episode]:
     """The episodes that ended in a chunk, in order, from arrays (seeds, length, n)."""
     flags, rets, lengths = (seeds.split(np.asarray(x)) for x in ended)
     return [
-        Episode(seed, float(rets[k][at]), int(lengths[k][at]))
+        Episode(seed, float(rets[k][at]), int(lengths[k][at]), k)
         for k, seed in enumerate(seeds.all)
         for at in zip(*np.nonzero(flags[k]), strict=True)
     ]

@@ -20,7 +20,7 @@ from softq.envs.host import Host
 from softq.train import step as steps
 from softq.train.seeds import Seeds
 from softq.train.step import Options, Train
-from softq.types import Batch, Episode, Key, Progress, Spec, cast_knobs
+from softq.types import Batch, Episode, Key, Progress, Spec
 
 
 def start(
@@ -28,13 +28,13 @@ def start(
     given: steps.Given | None = None,
 ) -> Train:  # fmt: skip
     """A first state, its agents fresh or as `given`; `obs` is what is shown first."""
-    cfg = cast_knobs(cfg)
 
-    def one(root: Key, obs: Any, given: steps.Given | None) -> Train:
+    def one(cfg: Any, root: Key, obs: Any, given: steps.Given | None) -> Train:
         return steps.begin(algo, cfg, options, spec, root, obs, given)
 
     axes = Train(0, None, 0, 0, 0, None)  # type: ignore[arg-type]
-    train = jax.jit(seeds.lift(one, out_axes=axes))(seeds.roots(), obs, given)
+    lifted = jax.jit(seeds.lift(one, (seeds.varying, 0, 0, 0), axes))
+    train = lifted(seeds.knobs(cfg), seeds.roots(), obs, given)
     return train._replace(rows=ring.empty(spec, options.rows, seeds.axes))
 
 
@@ -55,12 +55,13 @@ def programs(algo: Algorithm, options: Options, spec: Spec, seeds: Seeds) -> Pro
 
     # The seeds go in step: where they write and how far they are has no seed axis.
     rows = ring.Ring(0, None, None)  # type: ignore[arg-type]
-    into, out = (None, rows, 0, 0, 0, None, 0, 0), (rows, 0, 0, None, 0)
+    knobs, out = seeds.varying, (rows, 0, 0, None, 0)
+    into = (knobs, rows, 0, 0, 0, None, 0, 0)
     learn = partial(_learn, algo, options)
     return Programs(
         jax.jit(seeds.lift(partial(_store, algo), into, out), donate_argnums=(1, 2)),
-        jax.jit(seeds.lift(learn, (None, 0, rows, 0, 0, None, 0, None))),
-        jax.jit(seeds.lift(lead, (None, 0, 0, 0, None, 0))),
+        jax.jit(seeds.lift(learn, (knobs, 0, rows, 0, 0, None, 0, None))),
+        jax.jit(seeds.lift(lead, (knobs, 0, 0, 0, None, 0))),
     )
 
 
@@ -107,7 +108,7 @@ def run(
     asking for the next item. Raises whatever an environment raises, before anything
     has changed.
     """
-    cfg, call = cast_knobs(cfg), programs(algo, options, hosts[0].spec, seeds)
+    cfg, call = seeds.knobs(cfg), programs(algo, options, hosts[0].spec, seeds)
     agent, rows, stats, obs, action, i, _ = train
     root, n = seeds.roots(), options.num_envs
     for step in range((int(i) - since) * n + n, options.steps + n, n):
@@ -138,8 +139,8 @@ def _step(
         host.advance(one)
     results = [host.commit() for host in hosts]
     ended = [
-        Episode(seed, *episode)
-        for seed, (_, episodes) in zip(seeds.all, results, strict=True)
+        Episode(seed, *episode, k)
+        for k, (seed, (_, episodes)) in enumerate(zip(seeds.all, results, strict=True))
         for episode in episodes
     ]
     columns = zip(*(step for step, _ in results), strict=True)

@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from softq.ops import threefry
+from softq.types import cast_knobs
 
 
 class Seeds(NamedTuple):
@@ -38,7 +40,23 @@ class Seeds(NamedTuple):
     def roots(self) -> Array:
         """The root key of every lane: one key, or an array of them."""
         keys = [threefry.key(seed) for seed in self.all]
-        return jax.numpy.stack(keys) if self.axes else keys[0]
+        return jnp.stack(keys) if self.axes else keys[0]
+
+    @property
+    def varying(self) -> int | None:
+        """Where lifted functions find the lanes of `knobs(cfg)`."""
+        return None if self.settings == 1 else 0
+
+    def knobs(self, cfg: Any) -> Any:
+        """A config's numbers as arrays; of several settings, one a lane."""
+        if self.settings == 1:
+            return cast_knobs(cfg)
+
+        def spread(knob: Any) -> Array:
+            each = jnp.broadcast_to(jnp.asarray(knob, jnp.float32), (self.settings,))
+            return jnp.repeat(each, self.number)
+
+        return jax.tree.map(spread, cfg)
 
     def lift(self, fn: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Any:
         """`fn` of one lane as a function of all of them."""
