@@ -47,6 +47,10 @@ conformance: $(VENV)/ready .venv-peers/ready .venv-offline/ready .venv-conforman
 	  --library d3rlpy=.venv-offline/bin/python \
 	  --library torchrl=.venv-conformance/bin/python \
 	  --library tianshou=.venv-conformance/bin/python
+	for file in conformance/demonstrations/*.py; do \
+	  case $$file in */d3rlpy_*) venv=.venv-offline ;; *) venv=.venv-conformance ;; esac; \
+	  echo $$file; $$venv/bin/python $$file || true; \
+	done
 
 $(VENV)/ready: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)

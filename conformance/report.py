@@ -1,8 +1,11 @@
 """The table that is printed, and the page that is generated from the record."""
 
+from pathlib import Path
 from typing import Any
 
 from conformance import core
+
+ALONE = Path(__file__).resolve().parent / "demonstrations"
 
 Record = dict[str, Any]
 CELLS = {"pass": "pass", "design": "design", "fails": "FAILS", "absent": "–",
@@ -124,8 +127,13 @@ def section(title: str, record: Record, status: str) -> str:
 
 
 def demonstration(library: str, check: str) -> list[str]:
-    """The command that shows it."""
-    return [f"  `python -m conformance --library {library}=PYTHON --check {check}`"]
+    """The file that shows it with the library alone, and the command that asks it."""
+    asked = f"`python -m conformance --library {library}=PYTHON --check {check}`"
+    alone = ALONE / f"{library}_{check}.py"
+    if not alone.is_file():
+        return [f"  {asked}"]
+    path = f"conformance/demonstrations/{alone.name}"
+    return [f"  Alone: [`{path}`](../{path}). Here: {asked}"]
 
 
 def variants(record: Record) -> str:

@@ -1,6 +1,7 @@
 """softq passes every formula check, and every check catches its broken variants."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from conformance import child, core, runner
+from conformance import child, core, report, runner
 
 ROOT = Path(__file__).parent.parent
 NAMES = core.names()
@@ -134,5 +135,18 @@ def test_the_record_is_of_these_checks() -> None:
     assert list(record["checks"]) == NAMES
     own = record["libraries"]["softq"]["verdicts"]
     assert {verdict["status"] for verdict in own.values()} == {"pass"}
-    page = (ROOT / "docs" / "conformance.md").read_text()
-    assert all(f"### {name}\n" in page for name in NAMES)
+    assert (ROOT / "docs" / "conformance.md").read_text() == report.page(record)
+
+
+def test_every_failure_is_shown_by_a_file_that_needs_the_library_alone() -> None:
+    record = json.loads((ROOT / "conformance" / "results.json").read_text())
+    failures = {
+        f"{library}_{name}"
+        for library, of in record["libraries"].items()
+        for name, verdict in of["verdicts"].items()
+        if verdict["status"] == "fails"
+    }
+    files = {path.stem: path for path in report.ALONE.glob("*.py")}
+    assert files.keys() == failures
+    for path in files.values():
+        assert not re.search(r"(import|from) (softq|conformance)", path.read_text())

@@ -53,7 +53,8 @@ DIFFERS = {
 READ = {
     "data_one_step": "The writer's `clip_episode` returns at once where the open "
     "episode has no transition yet, as after its first step: the next episode is then "
-    "appended to it. Longer episodes are not touched (`data_final`).",
+    "appended to it. Where every episode has two steps or more nothing is joined "
+    "(`data_final`).",
 }
 # Its logger tells of every algorithm that is built: standard output is for answers.
 structlog.configure(logger_factory=structlog.ReturnLoggerFactory())

@@ -45,8 +45,8 @@ READ = {
     "cql_next_state": "`CQLLoss.cql_loss` asks for Q at the tensordict that "
     "`_get_policy_actions` returns for `next`, whose observation is that of s'.",
     "cql_penalty": "`loss_cql` is not multiplied by α', and `alpha_prime_loss` is not "
-    "detached from the critics: in the sum of the losses, which is what the example "
-    "script of its repository descends, they get −½ α' times the penalty.",
+    "detached from the critics: in the sum of the losses, which `CQLTrainer` and its "
+    "repository's scripts descend, they get 1 − ½ α' times the penalty.",
 }
 
 
