@@ -15,7 +15,7 @@ import pytest
 
 import softq
 from softq.algos import ALGOS
-from softq.data import ring
+from softq.data import normalize, ring
 from softq.envs import host
 from softq.log import TIMING
 from softq.train import offline
@@ -202,6 +202,23 @@ def test_the_monitor_is_the_mean_q_at_the_same_states() -> None:
     assert "q_policy" in info
 
 
+def test_the_monitor_asks_for_q_at_the_policys_own_actions() -> None:
+    """A policy that can be told apart: it answers the first entry that it is shown."""
+    own = {
+        "act": lambda key, agent, obs, cfg, explore: obs[:, :1] if explore else None,
+        "value": lambda agent, obs, action, cfg: action[:, 0] * obs[:, 1],
+    }
+    algo: Any = SimpleNamespace(**{**vars(ALGOS["cql"]), **own})
+    data, key = batch(), jax.random.key(0)
+    stats = normalize.of(np.asarray(data.obs))
+    info = offline.monitor(algo, None, SPEC, None, stats, data, key)
+    first, second, _ = np.asarray(normalize.apply(stats, data.obs)).T
+    np.testing.assert_allclose(info["q_policy"], (first * second).mean(), rtol=1e-4)
+    given = (np.asarray(data.action)[:, 0] * second).mean()
+    np.testing.assert_allclose(info["q_data"], given, rtol=1e-4)
+    assert len({float(x) for x in info.values()}) == 3
+
+
 def test_no_monitor_where_no_q_is_learned() -> None:
     last = last_of("bc", ALGOS["bc"].Config(hidden=(8,)), Seeds(0), batch(), 100)
     assert set(last.info) == {"actor_loss"}
@@ -283,3 +300,27 @@ def test_normalising_uses_the_datas_own_mean_and_deviation() -> None:
     np.testing.assert_allclose(run.policy.stats.mean, obs.mean(0), atol=1e-5)
     spread = np.sqrt(np.asarray(run.policy.stats.deviation) / len(obs))
     np.testing.assert_allclose(spread, obs.std(0), rtol=1e-4)
+
+
+def test_an_update_sees_both_observations_normalised() -> None:
+    """What follows too: the target's networks know no other units."""
+    seen: list[Batch] = []
+
+    def update(key: Any, agent: Any, drawn: Batch, cfg: Any) -> Any:
+        seen.append(drawn)
+        return agent, {}
+
+    algo: Any = SimpleNamespace(**{**vars(ALGOS["bc"]), "update": update})
+    data = batch()._replace(reward=jnp.arange(ROWS, dtype=jnp.float32))
+    data = data._replace(obs=3.0 * data.obs + 1.0, next_obs=3.0 * data.next_obs + 1.0)
+    rows, key = ring.insert(ring.empty(SPEC, ROWS), data), jax.random.key(0)
+    stats, options = normalize.of(np.asarray(data.obs)), Options(batch_size=8)
+    offline.one(algo, None, options, None, data, stats, key)
+    steps.learn(algo, None, options, None, rows, stats, key)
+    mean, std = (f(np.float64(data.obs), axis=0) for f in (np.mean, np.std))
+    for drawn in seen:
+        index = np.asarray(drawn.reward, int)
+        for found, raw in ((drawn.obs, data.obs), (drawn.next_obs, data.next_obs)):
+            wanted = (np.asarray(raw)[index] - mean) / std
+            np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+    assert len(seen) == 2
