@@ -13,7 +13,7 @@ import pytest
 from scipy import special, stats
 
 from softq import nets
-from softq.algos import calql, cql, sac
+from softq.algos import calql, cql, cql_discrete, sac
 from softq.ops import proposals, tanh_normal
 from softq.types import Batch, Spec, cast_knobs
 
@@ -246,6 +246,24 @@ def test_the_loss_is_squared_error_plus_weighted_gap_of_each_critic_without_a_ha
     np.testing.assert_allclose(loss, expected, rtol=1e-4)
     np.testing.assert_allclose(info["gap"], gaps.mean(), rtol=1e-4, atol=1e-6)
     assert_same(gradient, slope)
+
+
+@pytest.mark.parametrize(
+    ("form", "temp"), [*((f, 1.0) for f in FORMS), ("entropy", 0.4)]
+)
+def test_the_expectation_and_effective_samples_told_are_those_of_the_gaps_weights(
+    form: str, temp: float
+) -> None:
+    """E_μ[Q] with μ ∝ ρ exp Q for CQL(ρ), and 1/Σw², from 1 to all k of them."""
+    (_, info), _ = ask(config(gap=form, gap_weight=3.0, temp=temp))
+    action, log_mu, _ = proposed(form)
+    q = values(start().critic, batch().obs, action)
+    weighed = {"entropy": q / temp - np.float64(log_mu)[None], "rho": q}
+    share = special.softmax(weighed.get(form, 0.0 * q), axis=-1)
+    effective = 1.0 / (share**2).sum(-1)
+    np.testing.assert_allclose(info["effective_samples"], effective.mean(), rtol=1e-4)
+    expected = (share * q).sum(-1).mean()
+    np.testing.assert_allclose(info["q_mu"], expected, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize(("form", "draws"), [*((f, 1) for f in FORMS), ("entropy", 2)])
@@ -568,6 +586,25 @@ def test_the_weight_grows_above_its_target_and_shrinks_below_it() -> None:
         first = new.weight_moments.mean / 0.1  # −α' (gap_weight · gap − target)
         np.testing.assert_allclose(first, 1.5 * aside, rtol=1e-2)
     assert abs(gap) > 0.1
+
+
+def test_the_discrete_weight_grows_above_its_target_and_shrinks_below_it() -> None:
+    shape = {"hidden": (8,), "lr": 1e-2, "gap_weight": 2.0, "initial_weight": 1.5}
+    spec = Spec((3,), num_actions=4)
+    data = batch(action=jnp.arange(N, dtype=jnp.int32) % 4)
+    state = cql_discrete.init(KEY, spec, cql_discrete.Config(**shape))
+    one = jax.jit(cql_discrete.update)
+    wanted = cast_knobs(cql_discrete.Config(**shape, gap_target=0.0))
+    gap = float(one(KEY, state, data, wanted)[1]["gap"])
+    for aside, sign in ((-0.05, 1.0), (0.05, -1.0)):
+        cfg = cast_knobs(cql_discrete.Config(**shape, gap_target=2.0 * gap + aside))
+        new, info = one(KEY, state, data, cfg)
+        np.testing.assert_allclose(info["gap_factor"], 1.5, rtol=1e-5)
+        moved = float(new.log_weight - state.log_weight)
+        np.testing.assert_allclose(moved, sign * 1e-2, rtol=1e-2)
+        first = new.weight_moments.mean / 0.1  # −α' (gap_weight · gap − target)
+        np.testing.assert_allclose(first, 1.5 * aside, rtol=1e-2)
+    assert gap > 0.1
 
 
 def test_a_weight_that_is_not_learned_stays() -> None:
