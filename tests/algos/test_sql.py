@@ -83,6 +83,23 @@ def test_the_target_bootstraps_from_the_soft_value(
     assert 1.0 < float(effective) <= 8_192.0
 
 
+def test_an_update_tells_the_effective_samples_of_its_own_target() -> None:
+    """(Σ w)²/Σ w² with w = exp(Q'/α)/q, averaged over states."""
+    state, data = start(), batch()
+    cfg = config(value_samples=16, particles=8, proposal="mixture")
+    told = jax.jit(lambda *x: sql.update(*x)[1]["effective_samples"])
+    key = jax.random.split(KEY)[0]  # the value's; the other is the sampler's
+    action, log_q = jax.jit(sql.propose)(key, state.sampler, data.next_obs, cfg)
+    found = []
+    for obs, a, log_density in zip(data.next_obs, action, log_q, strict=True):
+        q = q_by_hand(state.target, np.asarray(obs), np.float64(a))
+        w = np.exp(q / 0.5 - np.float64(log_density))
+        found.append(w.sum() ** 2 / (w**2).sum())
+    assert 1.0 < min(found) < max(found) < 15.0
+    effective = told(KEY, state, data, cfg)
+    np.testing.assert_allclose(effective, np.mean(found), rtol=1e-3)
+
+
 def test_every_state_draws_proposals_of_its_own() -> None:
     state, data = start(), batch()
     alike = data._replace(
