@@ -2,15 +2,18 @@
 
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import gymnasium
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import softq
+from softq.algos import sac
 from softq.envs.host import episode_seed
-from softq.evaluate import STREAM, rollout
+from softq.evaluate import STREAM, choosers_of, judge, rollout
 from softq.types import SoftqError
 
 
@@ -47,6 +50,28 @@ def test_only_a_sampled_policy_is_paid_for_its_entropy(explore: bool) -> None:
     assert found.length == (2, 3)
     assert found.entropy == ((1.0, 1.5) if explore else (0.0, 0.0))
     assert found.soft == pytest.approx((2.2, 3.3) if explore else (2.0, 3.0))
+
+
+def test_the_greedy_and_the_sampled_policy_are_both_played() -> None:
+    """By a policy whose greedy action earns -1 a step, and whose samples earn 1."""
+
+    class Paid(Short):
+        def step(self, action: Any) -> Any:
+            obs, _, *ends = super().step(action)
+            return obs, float(action[0]), *ends
+
+    own = {
+        "act": lambda key, agent, obs, cfg, explore: obs + (1.0 if explore else -1.0),
+        "entropy": lambda key, agent, obs, cfg: jnp.full(len(obs), 0.5),
+        "temperature": lambda agent, cfg: jnp.float32(0.2),
+    }
+    algo: Any = ModuleType("two")  # like every algorithm: it can be hashed
+    vars(algo).update({**vars(sac), **own})
+    found = judge(choosers_of(algo, None), None, None, [Paid(2), Paid(3)], 0)
+    assert (found.greedy.task, found.sampled.task) == ((-2.0, -3.0), (2.0, 3.0))
+    assert found.greedy.entropy == (0.0, 0.0)
+    assert found.sampled.entropy == (1.0, 1.5)
+    assert found.sampled.soft == pytest.approx((2.2, 3.3))
 
 
 def test_every_episode_has_a_seed_of_its_own() -> None:
