@@ -101,6 +101,32 @@ def test_the_minimiser_does_not_expand() -> None:
 
 @pytest.mark.parametrize("backup", ["max", "soft", "policy"])
 @pytest.mark.parametrize("with_rho", [False, True])
+def test_one_sweep_brings_any_two_qs_closer_by_the_discount(
+    backup: Any, with_rho: bool
+) -> None:
+    """‖T Q₁ − T Q₂‖ ≤ γ ‖Q₁ − Q₂‖; a common shift, in a world without end, is γ's."""
+    rng = np.random.default_rng(0)
+    for seed in range(20):
+        mdp, _, beta, pi, rho = world(seed)
+        base = rho if with_rho else np.ones_like(rho)
+        kind = pi if backup == "policy" else backup
+
+        def sweep(q: np.ndarray) -> np.ndarray:
+            v = cons._state_value(q, kind, 0.5)  # noqa: B023
+            return cons.minimiser(cons._backed_up(mdp, v), beta, 3.0, base)  # noqa: B023
+
+        for size in (0.1, 1.0, 30.0):
+            one, other = size * rng.normal(size=(2, *beta.shape))
+            # The second, better better and worse worse, is what E_softmax[Q] expands.
+            apart = one + 0.1 * size * np.sign(one - one.mean(-1, keepdims=True))
+            for two in (other, apart):
+                moved = np.abs(sweep(one) - sweep(two)).max()
+                assert moved <= (0.9 + 1e-10) * np.abs(one - two).max()
+            np.testing.assert_allclose(sweep(one + size) - sweep(one), 0.9 * size)
+
+
+@pytest.mark.parametrize("backup", ["max", "soft", "policy"])
+@pytest.mark.parametrize("with_rho", [False, True])
 def test_cql_is_a_contraction_to_its_fixed_point(backup: Any, with_rho: bool) -> None:
     mdp, p, beta, pi, rho = world(3)
     kind = pi if backup == "policy" else backup
