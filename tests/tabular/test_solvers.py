@@ -146,6 +146,26 @@ def test_temperature_zero_is_uniform_over_maximisers() -> None:
         np.testing.assert_allclose(level, np.full((1, 3), 1 / 3), atol=1e-4)
 
 
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_great_temperature_is_uniform_only_where_no_policy_can_end(
+    solver: Any,
+) -> None:
+    """What is left is the entropy to come, which an end cuts: v = log(1 + exp γv)."""
+    onward, alpha = np.array([[[0], [1]], [[1], [0]]]), 1e6
+    reward, ends = [[0.0, 1.0], [-1.0, 2.0]], np.zeros((2, 2, 1), bool)
+    endless = tabular.table(onward, np.ones((2, 2, 1)), ends, reward, 0.9)
+    np.testing.assert_allclose(solver(endless, alpha, 1e-3).policy, 0.5, atol=1e-5)
+    ends[:, 1] = True
+    ending = tabular.table(onward, np.ones((2, 2, 1)), ends, reward, 0.9)
+    v = 0.0
+    for _ in range(500):
+        v = np.log(1.0 + np.exp(0.9 * v))
+    going_on = np.exp(0.9 * v - v)
+    assert going_on > 0.8
+    found = solver(ending, alpha, 1e-3).policy
+    np.testing.assert_allclose(found, [[going_on, 1 - going_on]] * 2, atol=1e-5)
+
+
 def test_numbers_of_any_size_neither_overflow_nor_vanish() -> None:
     one = [[[0]] * 2], [[[1.0]] * 2], [[[True]] * 2]
     for scale in (1e6, -1e6):
