@@ -26,7 +26,7 @@ from safetensors.numpy import save as save_tensors
 from softq.data.ring import Ring
 from softq.types import SoftqError
 
-FORMAT = 2
+FORMAT = 1
 KEEP_REPLAY = 2  # how many checkpoints keep their replay
 
 

@@ -232,8 +232,11 @@ class Meter:
         return {"episodes": recent, "first_update_s": self.first_update_s}
 
     def restore(self, record: dict[str, Any]) -> None:
-        for recent, known in zip(self.episodes, record["episodes"], strict=True):
-            recent += [Episode(*episode) for episode in known]
+        known = record["episodes"]
+        if isinstance(known, dict):  # by seed, as it was before sweeps had episodes
+            known = [known[str(seed)] for seed in self.seeds]
+        for recent, lane in zip(self.episodes, known, strict=True):
+            recent += [Episode(*episode) for episode in lane]
         self.first_update_s = record["first_update_s"]
 
     def add(self, episodes: list[Episode]) -> None:

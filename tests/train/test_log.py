@@ -1,6 +1,7 @@
 """What is shown while a run goes on, and what other loggers are told."""
 
 import io
+import json
 import re
 import sys
 import types
@@ -12,7 +13,7 @@ import rich
 from rich.console import Console
 
 from softq import log
-from softq.types import SoftqError
+from softq.types import Episode, SoftqError
 
 METRICS = {"step": 2_500, "seed": 1, "return": 12.5, "length": 20.0, "alpha": 0.25,
            "wall_s": 5.0, "steps_per_s": 500.0, "first_update_s": None}  # fmt: skip
@@ -165,3 +166,15 @@ def test_a_missing_logger_says_what_to_type(
     monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
     with pytest.raises(SoftqError, match=rf'--{extra}.*pip install "softq\[{extra}\]"'):
         log.TensorBoard(tmp_path) if extra == "tensorboard" else log.Wandb(tmp_path, {})
+
+
+def test_recent_episodes_are_a_lanes_and_once_were_a_seeds() -> None:
+    """Runs of before go on: their manifests hold episodes by seed."""
+    lanes = [3, 4, 3, 4], ["a", "a", "b", "b"], 0.0
+    meter, again = log.Meter(*lanes), log.Meter(*lanes)
+    meter.add([Episode(4, 1.5, 7, 1), Episode(4, 2.5, 8, 3)])
+    again.restore(json.loads(json.dumps(meter.snapshot())))
+    assert [r["return"] for r in again.records(0, {})] == [None, 1.5, None, 2.5]
+    old = log.Meter([3, 4], ["", ""], 0.0)
+    old.restore({"episodes": {"3": [], "4": [[4, 1.5, 7]]}, "first_update_s": 0.5})
+    assert [r["return"] for r in old.records(0, {})] == [None, 1.5]
