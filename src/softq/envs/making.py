@@ -70,7 +70,7 @@ def _make_id(env_id: str, **options: Any) -> gymnasium.Env:
             ) from error
         near = difflib.get_close_matches(env_id, gymnasium.registry, 1, 0.6)
         hint = f"Did you mean {near[0]}? " if near else ""
-        hint += f"One that a package brings is called MODULE:{env_id}"
+        hint += f"If a package brings it, name its module too: MODULE:{env_id}"
         raise SoftqError(f"no environment is called {env_id}. {hint}") from error
     except (gymnasium.error.Error, ImportError, ValueError, TypeError) as error:
         raise SoftqError(f"{env_id} cannot be made: {error}") from error
