@@ -92,6 +92,31 @@ def test_the_sampler_follows_the_composed_q() -> None:
     )
 
 
+def test_the_steps_of_a_sampler_decay_to_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Correctness, section 6: a constant step would leave it noisy to the end."""
+    rates: list[float] = []
+
+    def descend(loss: Any, net: Any, moments: Any, rate: Any, *args: Any) -> Any:
+        jax.debug.callback(lambda x: rates.append(float(x)), rate, ordered=True)
+        return net, moments, {}
+
+    monkeypatch.setattr(compose, "descend", descend)
+    key, cfg = jax.random.key(0), sql.Config(hidden=(2,))
+    sampler = nets.Net(key, (2,), 1, cfg.hidden, 1)
+
+    def unasked(obs: Any, action: Any) -> Any:
+        raise AssertionError
+
+    compose.fit_sampler(key, sampler, unasked, jnp.zeros((4, 2)), cfg, 50, 2)
+    jax.effects_barrier()
+    assert len(rates) == 50
+    assert rates[0] > 0
+    assert (np.diff(rates) < 0).all()
+    assert 0 <= rates[-1] <= 0.01 * rates[0]
+
+
 def test_what_cannot_be_composed_is_refused(
     runs: list[Path], pendulum_run: Path, tmp_path: Path, untyped: None
 ) -> None:

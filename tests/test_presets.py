@@ -1,6 +1,7 @@
 """Presets: legal settings, found by name, and overridden by what is typed."""
 
 import math
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,31 @@ from softq.algos import ALGOS
 from softq.types import SoftqError
 
 EVERY = [(name, preset) for name, own in presets.PRESETS.items() for preset in own]
+
+# What was published, read where each line says: (algorithm, preset, its agent's
+# settings, those of its data). Targets are converted, gap_weight · (τ − log 3N).
+MUJOCO_CQL = {  # reference/README.md, c.2: the authors' code, rerun by d3rlpy's author
+    "gap_weight": 10.0, "actor_lr": 1e-4, "gap_target": None, "max_backup": 0,
+}  # fmt: skip
+ANTMAZE = {"reward_scale": 10.0, "reward_shift": -5.0}  # young-geng/CQL, issue 2
+ANTMAZE_CQL = {  # the same issue: weight 5, τ 0.2, N 10, three layers in Q
+    "gap_weight": 5.0, "gap_target": -16.0, "max_backup": 10, "gap_samples": 10,
+    "actor_lr": 1e-4, "lr": 3e-4, "hidden": (256, 256, 256),
+}  # fmt: skip
+CORL_CQL = {  # c.3, CORL's medium_play_v2.yaml: weight 5, τ 0.8, five layers
+    "gap_weight": 5.0, "gap_target": -13.0, "max_backup": 10, "gap_samples": 10,
+    "hidden": (256,) * 5, "bc_updates": 0,
+}  # fmt: skip
+PUBLISHED = [
+    *((name, "mujoco", MUJOCO_CQL, {}) for name in ("cql", "calql")),
+    *((name, "antmaze", ANTMAZE_CQL, ANTMAZE) for name in ("cql", "calql")),
+    *((name, "antmaze-corl", CORL_CQL, ANTMAZE) for name in ("cql", "calql")),
+    # arXiv 2110.06169, section 5: τ and β; AntMaze's rewards less 1.
+    ("iql", "mujoco", {"expectile": 0.7, "sharpness": 3.0}, {}),
+    ("iql", "antmaze", {"expectile": 0.9, "sharpness": 10.0}, {"reward_shift": -1.0}),
+    # arXiv 2106.06860, table 3: α.
+    ("td3_bc", "mujoco", {"q_weight": 2.5}, {}),
+]
 
 
 @pytest.mark.parametrize(("name", "preset"), EVERY)
@@ -23,6 +49,26 @@ def test_a_preset_is_a_config_and_names_its_source(name: str, preset: str) -> No
     assert made.data.reward_shift == found.data.get("reward_shift", 0.0)
     for knob, value in found.algo.items():
         assert getattr(made.algo, knob) == value
+
+
+@pytest.mark.parametrize(("name", "preset", "algo", "data"), PUBLISHED)
+def test_a_preset_has_its_sources_values(
+    name: str, preset: str, algo: dict[str, Any], data: dict[str, float]
+) -> None:
+    """Also those it shares with the defaults, which may move under it."""
+    made = plan.build(name, "", {"preset": preset, "data": plan.Data("f.hdf5")})
+    for knob, value in algo.items():
+        # Targets are stated to a tenth: log 30 is 3.401.
+        close = pytest.approx(value, abs=0.01) if knob == "gap_target" else value
+        assert getattr(made.algo, knob) == close, knob
+    assert made.data is not None
+    rewards = {"reward_scale": 1.0, "reward_shift": 0.0, **data}
+    for knob, value in rewards.items():
+        assert getattr(made.data, knob) == value, knob
+
+
+def test_no_preset_is_without_published_values() -> None:
+    assert sorted(row[:2] for row in PUBLISHED) == sorted(EVERY)
 
 
 def test_a_target_without_log_3n_is_converted() -> None:

@@ -210,6 +210,33 @@ def apart(left: Any, right: Any) -> float:
     return max(float(np.abs(a - b).max()) for a, b in pairs)
 
 
+# The defaults.
+
+
+def test_the_defaults_are_the_authors() -> None:
+    """N 10, weight 5 (no Lagrange), 1e-4 and 3e-4, 3 × 256; correctness, section 7."""
+    cfg = cql.Config()
+    assert (cfg.gap_samples, cfg.gap_weight, cfg.gap_target) == (10, 5.0, None)
+    assert (cfg.actor_lr, cfg.lr, cfg.hidden) == (1e-4, 3e-4, (256, 256, 256))
+    # Which gap, and no departure of softq's own unless it is asked for.
+    assert (cfg.gap, cfg.gap_density, cfg.gap_gradient) == ("entropy", "own", "exact")
+    assert (cfg.temp, cfg.gap_damping, cfg.bc_updates) == (1.0, 0.0, 0)
+    assert (cfg.backup_entropy, cfg.max_backup) == (False, 0)
+
+
+def test_by_default_actor_and_temperature_step_by_1e_4_and_critics_by_3e_4() -> None:
+    """Adam's first step is the rate itself, whatever the gradient."""
+    cfg = cast_knobs(cql.Config(**SIZES, bc_updates=2))  # compiled for others too
+    state = start()
+    after, _ = update(KEY, state, batch(), cfg)
+    for part, rate in (("actor", 1e-4), ("critic", 3e-4), ("log_alpha", 1e-4)):
+        moved = jax.tree.map(
+            lambda a, b: np.abs(a - b).max(), getattr(after, part), getattr(state, part)
+        )
+        assert max(jax.tree.leaves(moved)) == pytest.approx(rate, rel=0.01), part
+    assert after.log_weight == state.log_weight  # there is none to learn
+
+
 # The limit.
 
 

@@ -68,6 +68,26 @@ def soft_values(critic: Any, obs: Any, dim: int, alpha: float) -> np.ndarray:
     return np.array(out)
 
 
+def test_by_default_64_proposals_five_bandwidths_and_one_critic() -> None:
+    """Correctness: K in section 2, the kernel and the critic in section 6."""
+    cfg = sql.Config()
+    assert (cfg.value_samples, cfg.proposal) == (64, "uniform")
+    assert not cfg.single_bandwidth
+    assert svgd.SCALES == (1.0, 0.3, 0.1, 0.03, 0.01)
+    assert not cfg.twin
+    spec = Spec((3,), "float32", (-1.0,), (1.0,))
+
+    def shapes() -> Any:
+        state = sql.init(KEY, spec, cfg)
+        return state.critic, sql.propose(KEY, state.sampler, batch().obs, cfg)
+
+    critic, (actions, log_density) = jax.eval_shape(shapes)
+    assert {len(leaf.shape) and leaf.shape[0] for leaf in jax.tree.leaves(critic)} == {
+        1
+    }
+    assert (actions.shape, log_density.shape) == ((N, 64, 1), (N, 64))
+
+
 @pytest.mark.parametrize("proposal", ["uniform", "mixture"])
 @pytest.mark.parametrize(("dim", "twin"), [(1, False), (2, True)])
 def test_the_target_bootstraps_from_the_soft_value(

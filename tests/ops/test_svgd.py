@@ -9,8 +9,10 @@ import numpy as np
 import optax
 import pytest
 from blackjax.vi import svgd as peer
+from scipy import stats
 
 from softq.ops import svgd, tanh_normal
+from softq.ops.step import adam, adam_step
 
 KEY = jax.random.key(0)
 
@@ -94,6 +96,54 @@ def test_plain_svgd_of_a_constant_energy_is_uniform() -> None:
     begin = jax.random.normal(KEY, (256, 1))
     u, _ = jax.jit(lambda u: jax.lax.scan(step, u, None, 400))(begin)
     assert float(jnp.tanh(u).std()) == pytest.approx(0.575, abs=0.005)
+
+
+MODES = 0.5 * np.array([(1, 1), (1, -1), (-1, 1), (-1, -1)], np.float32)
+DEVIATION = 0.15
+
+
+def misfit(action: np.ndarray) -> float:
+    """Total variation from four Gaussians at MODES, on 10 × 10 cells."""
+    edges = np.linspace(-1.0, 1.0, 11)
+    inside = np.diff(stats.norm.cdf(edges[:, None], [-0.5, 0.5], DEVIATION).sum(1))
+    p = np.outer(inside, inside) / inside.sum() ** 2
+    share = np.histogram2d(*action.T, bins=[edges, edges])[0] / len(action)
+    return abs(share - p).sum() / 2
+
+
+def test_five_bandwidths_fill_four_modes_better_than_one() -> None:
+    """From a start much too wide, 128 particles: every one of three seeds.
+
+    Correctness, section 6: 0.09 to 0.15 against 0.32 to 0.39, or modes lost, for a
+    network that is trained so.
+    """
+
+    def log_p(u: jax.Array) -> jax.Array:
+        square = jnp.sum((jnp.tanh(u)[None] - MODES) ** 2, -1)
+        q = jax.nn.logsumexp(-0.5 * square / DEVIATION**2)
+        return q + tanh_normal.log_det_tanh(u)
+
+    score = jax.vmap(jax.grad(log_p))
+
+    @jax.jit
+    def run(scales: jax.Array) -> jax.Array:
+        def step(carry: Any, rate: jax.Array) -> Any:
+            u, moments = carry
+            h = scales[None] * jax.vmap(svgd.median_bandwidth)(u)[:, None]
+            move = jax.vmap(svgd.direction)(u, jax.vmap(score)(u), None, h)
+            return adam_step(u, -move, moments, rate), None
+
+        begin = 4.0 * jax.random.normal(KEY, (3, 128, 2))
+        rates = jnp.linspace(0.1, 0.0, 150)
+        (u, _), _ = jax.lax.scan(step, (begin, adam(begin)), rates)
+        return jnp.tanh(u)
+
+    # The mean of five kernels that are the same is that one, in the same program.
+    several, one = (
+        [misfit(np.asarray(seed)) for seed in run(jnp.asarray(scales))]
+        for scales in (svgd.SCALES, (1.0,) * len(svgd.SCALES))
+    )
+    assert max(several) < 0.25 < min(one)
 
 
 def test_the_copied_form_is_not() -> None:

@@ -53,6 +53,11 @@ class Trained(NamedTuple):
         """(seeds, 4): the share of episodes that end in each goal."""
         return np.stack([(self.reached == g).mean(-1) for g in range(4)], -1)
 
+    @property
+    def complete(self) -> int:
+        """Seeds that keep going to every goal: each is the end of 15 % or more."""
+        return int((self.shares >= 0.15).all(-1).sum())
+
 
 def train(name: str, seeds: int = SEEDS, steps: int = STEPS) -> Trained:
     """Trains all seeds at once, then samples episodes."""
@@ -91,7 +96,7 @@ def make(out: Path, seeds: int = SEEDS, steps: int = STEPS) -> dict[str, Any]:
         run.name: {
             "shares": run.shares.round(3).tolist(),
             "success": (run.reached >= 0).mean(-1).round(3).tolist(),
-            "seeds_with_every_goal_15_percent": int((run.shares >= 0.15).all(-1).sum()),
+            "seeds_with_every_goal_15_percent": run.complete,
         }
         for run in runs
     }
