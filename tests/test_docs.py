@@ -79,6 +79,19 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert word in {x.name for x in body if isinstance(x, kinds)}, target
 
 
+def test_the_temperatures_of_soft_q_learning_are_1_over_the_papers_scales() -> None:
+    """Correctness, section 6: the literature's `reward_scale`, environment by name."""
+    scales = {
+        "multi-goal": 0.1, "HalfCheetah": 30, "Hopper": 30, "Swimmer": 30,
+        "Walker2d": 10, "Ant": 300, "Humanoid": 100,
+    }  # fmt: skip
+    page = (ROOT / "docs/soft-q-learning.md").read_text()
+    told = re.findall(r"^\| (\S+)[^|]* \| ([\d.]+) \| ([\d.]+) \|$", page, re.M)
+    assert {name: float(scale) for name, scale, _ in told} == scales
+    for name, scale, alpha in told:
+        assert float(alpha) == pytest.approx(1 / float(scale), rel=2e-3), name
+
+
 def test_blocks_are_seen() -> None:
     text = (
         "a\n\n<!-- not run: no -->\n```sh\nb\n```\n\n```{code-cell}\n:tags: [x]\nc\n```"

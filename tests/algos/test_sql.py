@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
+from scipy import special
 
 from softq.algos import sql
 from softq.ops import cells, svgd, tanh_normal
@@ -118,6 +119,22 @@ def test_an_update_tells_the_effective_samples_of_its_own_target() -> None:
     assert 1.0 < min(found) < max(found) < 15.0
     effective = told(KEY, state, data, cfg)
     np.testing.assert_allclose(effective, np.mean(found), rtol=1e-3)
+
+
+def test_the_papers_reward_scale_is_1_over_the_temperature() -> None:
+    """30 (HalfCheetah's) there is α = 1/30 here: reference/README.md, a.2.
+
+    There r and Q are 30 times ours, α is 1 and V(s') = log Σ_k exp Q(s', a_k) − log K +
+    d log 2; here the reward is untouched.
+    """
+    scale, state, data = 30.0, start(), batch()
+    cfg = config(alpha=1 / scale, value_samples=16, discount=0.9)
+    y, _ = sql.critic_target(KEY, state.target, state.sampler, data, cfg)
+    action, _ = sql.propose(KEY, state.sampler, data.next_obs, cfg)
+    q = scale * np.float64(sql.q_values(state.target, data.next_obs, action))
+    v = special.logsumexp(q, axis=-1) - np.log(16) + np.log(2)
+    theirs = scale * data.reward + np.where(data.terminated, 0.0, 0.9 * v)
+    np.testing.assert_allclose(scale * y, theirs, rtol=1e-4, atol=1e-4)
 
 
 def test_every_state_draws_proposals_of_its_own() -> None:
