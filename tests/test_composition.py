@@ -95,7 +95,7 @@ def test_the_sampler_follows_the_composed_q() -> None:
 def test_the_steps_of_a_sampler_decay_to_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Correctness, section 6: a constant step would leave it noisy to the end."""
+    """A constant step would leave it noisy to the end."""
     rates: list[float] = []
 
     def descend(loss: Any, net: Any, moments: Any, rate: Any, *args: Any) -> Any:

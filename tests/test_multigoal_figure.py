@@ -65,7 +65,7 @@ def test_an_episode_counts_for_the_goal_it_came_within_a_metre_of(
 def test_it_trains_on_the_authors_first_version_and_settings(
     name: str, algo: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """reference/README.md, a.1 and a.2: the columns of 2017."""
+    """haarnoja/softqlearning @ 6f51eac, examples/multigoal_sql.py: those of 2017."""
 
     class Begun(Exception):
         pass

@@ -13,7 +13,7 @@ EVERY = [(name, preset) for name, own in presets.PRESETS.items() for preset in o
 
 # What was published, read where each line says: (algorithm, preset, its agent's
 # settings, those of its data). Targets are converted, gap_weight · (τ − log 3N).
-MUJOCO_CQL = {  # reference/README.md, c.2: the authors' code, rerun by d3rlpy's author
+MUJOCO_CQL = {  # the authors' code, as d3rlpy's author reran it
     "gap_weight": 10.0, "actor_lr": 1e-4, "gap_target": None, "max_backup": 0,
 }  # fmt: skip
 ANTMAZE = {"reward_scale": 10.0, "reward_shift": -5.0}  # young-geng/CQL, issue 2
@@ -21,7 +21,7 @@ ANTMAZE_CQL = {  # the same issue: weight 5, τ 0.2, N 10, three layers in Q
     "gap_weight": 5.0, "gap_target": -16.0, "max_backup": 10, "gap_samples": 10,
     "actor_lr": 1e-4, "lr": 3e-4, "hidden": (256, 256, 256),
 }  # fmt: skip
-CORL_CQL = {  # c.3, CORL's medium_play_v2.yaml: weight 5, τ 0.8, five layers
+CORL_CQL = {  # CORL's medium_play_v2.yaml: weight 5, τ 0.8, five layers
     "gap_weight": 5.0, "gap_target": -13.0, "max_backup": 10, "gap_samples": 10,
     "hidden": (256,) * 5, "bc_updates": 0,
 }  # fmt: skip

@@ -214,7 +214,7 @@ def apart(left: Any, right: Any) -> float:
 
 
 def test_the_defaults_are_the_authors() -> None:
-    """N 10, weight 5 (no Lagrange), 1e-4 and 3e-4, 3 × 256; correctness, section 7."""
+    """N 10, weight 5 (no Lagrange), 1e-4 and 3e-4, three layers of 256."""
     cfg = cql.Config()
     assert (cfg.gap_samples, cfg.gap_weight, cfg.gap_target) == (10, 5.0, None)
     assert (cfg.actor_lr, cfg.lr, cfg.hidden) == (1e-4, 3e-4, (256, 256, 256))

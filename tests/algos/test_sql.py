@@ -122,7 +122,7 @@ def test_an_update_tells_the_effective_samples_of_its_own_target() -> None:
 
 
 def test_the_papers_reward_scale_is_1_over_the_temperature() -> None:
-    """30 (HalfCheetah's) there is α = 1/30 here: reference/README.md, a.2.
+    """30 (HalfCheetah's) there is α = 1/30 here.
 
     There r and Q are 30 times ours, α is 1 and V(s') = log Σ_k exp Q(s', a_k) − log K +
     d log 2; here the reward is untouched.

@@ -10,7 +10,7 @@ from softq.envs.multigoal import MultiGoal, State
 from softq.envs.register import register
 
 KEY = jax.random.key(0)
-# Of both the authors' versions: correctness, section 6, and reference/README.md, a.1.
+# Of both the authors' versions, 2017 and 2018.
 GOALS = np.array([(5.0, 0.0), (-5.0, 0.0), (0.0, 5.0), (0.0, -5.0)])
 
 

@@ -121,8 +121,7 @@ def test_a_saturated_policys_actions_weigh_what_they_must(
 def test_in_six_dimensions_a_mixture_finds_what_uniform_proposals_miss(
     slope: float,
 ) -> None:
-    """Correctness, section 2: at K = 64 and a range of 300 the error falls from
-    several nats to 0.3.
+    """At K = 64 and a range of 300 the error falls from several nats to 0.3.
 
     Q/α is a sum over dimensions, whose integrals multiply: a line that rises by
     2 · 25, or half as steep a one and a parabola below it.

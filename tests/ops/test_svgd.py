@@ -114,8 +114,8 @@ def misfit(action: np.ndarray) -> float:
 def test_five_bandwidths_fill_four_modes_better_than_one() -> None:
     """From a start much too wide, 128 particles: every one of three seeds.
 
-    Correctness, section 6: 0.09 to 0.15 against 0.32 to 0.39, or modes lost, for a
-    network that is trained so.
+    A network that is trained so is left at 0.09 to 0.15; with one bandwidth at 0.32
+    to 0.39, or without some modes.
     """
 
     def log_p(u: jax.Array) -> jax.Array:
