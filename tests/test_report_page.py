@@ -201,6 +201,10 @@ def test_pooled_runs_of_different_makes_are_said(run: Maker, tmp_path: Path) -> 
     config = json.loads((paths[1] / "config.json").read_text())
     (paths[1] / "config.json").write_text(json.dumps(config | {"commit": "other"}))
     assert build.build(paths, tmp_path / "o").said == ["sac: its runs differ in commit"]
+    paths.append(run("c", evals({0: A[0]}), env="Walker2d-v5"))
+    (told,) = build.build(paths, tmp_path / "p").said
+    assert told.endswith(", sac: its runs differ in commit")  # in which environment
+    assert not told.startswith("Walker2d-v5")
 
 
 def test_tasks_with_a_scale_and_without(run: Maker, tmp_path: Path) -> None:

@@ -98,7 +98,10 @@ def tasks(runs: Iterable[Run]) -> tuple[list[Task], list[str]]:
     for pools in found.values():
         first = pools[0].run.plan
         data = clean(Path(first.data.path).name) if first.data else ""
-        arms = _arms(pools, words, said)
+        own: list[str] = []
+        arms = _arms(pools, words, own)
+        where = f"{clean(first.env) or data}, " if len(found) > 1 else ""
+        said += [f"{where}{one}" for one in own]
         if arms:
             task = Task(clean(first.env), data, clean(first.finetune_env or ""), arms)
             made.append(task)
