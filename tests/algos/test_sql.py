@@ -78,11 +78,11 @@ def test_by_default_64_proposals_five_bandwidths_and_one_critic() -> None:
     assert not cfg.twin
     spec = Spec((3,), "float32", (-1.0,), (1.0,))
 
-    def shapes() -> Any:
+    def shapes(obs: jax.Array) -> Any:
         state = sql.init(KEY, spec, cfg)
-        return state.critic, sql.propose(KEY, state.sampler, batch().obs, cfg)
+        return state.critic, sql.propose(KEY, state.sampler, obs, cfg)
 
-    critic, (actions, log_density) = jax.eval_shape(shapes)
+    critic, (actions, log_density) = jax.eval_shape(shapes, batch().obs)
     assert {len(leaf.shape) and leaf.shape[0] for leaf in jax.tree.leaves(critic)} == {
         1
     }
