@@ -17,22 +17,24 @@ MUJOCO_CQL = {  # the authors' code, as d3rlpy's author reran it
     "gap_weight": 10.0, "actor_lr": 1e-4, "gap_target": None, "max_backup": 0,
 }  # fmt: skip
 ANTMAZE = {"reward_scale": 10.0, "reward_shift": -5.0}  # young-geng/CQL, issue 2
-ANTMAZE_CQL = {  # the same issue: weight 5, τ 0.2, N 10, three layers in Q
+ANTMAZE_CQL = {  # the same issue: weight 5, τ 0.2, three layers in Q; the usual N
     "gap_weight": 5.0, "gap_target": -16.0, "max_backup": 10, "gap_samples": 10,
     "actor_lr": 1e-4, "lr": 3e-4, "hidden": (256, 256, 256),
 }  # fmt: skip
-CORL_CQL = {  # CORL's medium_play_v2.yaml: weight 5, τ 0.8, five layers
+CORL_CQL = {  # CORL's medium_play_v2.yaml: weight 5, τ 0.8, N 10, five layers in Q
     "gap_weight": 5.0, "gap_target": -13.0, "max_backup": 10, "gap_samples": 10,
-    "hidden": (256,) * 5, "bc_updates": 0,
+    "actor_lr": 1e-4, "lr": 3e-4, "hidden": (256,) * 5, "bc_updates": 0,
+    "backup_entropy": False,
 }  # fmt: skip
 PUBLISHED = [
     *((name, "mujoco", MUJOCO_CQL, {}) for name in ("cql", "calql")),
     *((name, "antmaze", ANTMAZE_CQL, ANTMAZE) for name in ("cql", "calql")),
     *((name, "antmaze-corl", CORL_CQL, ANTMAZE) for name in ("cql", "calql")),
-    # arXiv 2110.06169, section 5: τ and β; AntMaze's rewards less 1.
+    # arXiv 2110.06169, section 5, and ikostrikov/implicit_q_learning, configs/: τ and
+    # β; AntMaze's rewards less 1.
     ("iql", "mujoco", {"expectile": 0.7, "sharpness": 3.0}, {}),
     ("iql", "antmaze", {"expectile": 0.9, "sharpness": 10.0}, {"reward_shift": -1.0}),
-    # arXiv 2106.06860, table 3: α.
+    # arXiv 2106.06860, table 3, and sfujim/TD3_BC, main.py: α.
     ("td3_bc", "mujoco", {"q_weight": 2.5}, {}),
 ]
 
