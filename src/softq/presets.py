@@ -42,7 +42,8 @@ PRESETS: dict[str, dict[str, Preset]] = {
             data={"reward_scale": 10.0, "reward_shift": -5.0},
         ),
         "antmaze-corl": Preset(
-            "CORL (eeeeef2), configs/offline: weight 5, τ 0.8, five hidden Q layers",
+            "CORL (eeeeef2), configs/offline: weight 5, τ 0.8, five hidden Q layers; "
+            "here the policy has as many",
             {
                 "gap_weight": 5.0, "gap_target": unnormalised(5.0, 0.8),
                 "max_backup": 10, "hidden": (256,) * 5,
@@ -52,7 +53,8 @@ PRESETS: dict[str, dict[str, Preset]] = {
     },
     "iql": {
         "mujoco": Preset(
-            "Kostrikov et al. 2021, section 5: τ 0.7, β 3",
+            "Kostrikov et al. 2021, section 5: τ 0.7, β 3; not its rewards, which are "
+            "scaled by 1000 over the range of the episodes' returns",
             {"expectile": 0.7, "sharpness": 3.0},
         ),
         "antmaze": Preset(
