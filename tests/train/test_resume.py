@@ -34,9 +34,6 @@ WORLDS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "device, two seeds of each of two settings": (
         "sac", "softq/Pendulum-v0", {"seeds": 2, "sweep": {"lr": [1e-4, 1e-2]}},
     ),
-    "host, two settings, overlap": (
-        "sac", ENV, {"sweep": {"alpha": [0.1, 1.0]}, "overlap": True},
-    ),
     "ring that wraps": ("sac", ENV, {"capacity": 30}),
 }  # fmt: skip
 
